@@ -1,0 +1,260 @@
+"""BYOL, Bootstrap Your Own Latent (arXiv 2006.07733): features without labels, measured by kNN and a linear probe.
+
+python launch/main.py --config=configs/byol.py                    the demo, on the embedded data set `shapes`
+python launch/main.py --config=configs/byol.py:cifar10,small      DATA,SIZE; either may be left out
+
+DATA            network, input      recipe                                          published
+(none)          ResNet-18, 32 px    the demo's own                                  -
+cifar10         ResNet-18, 32 px    solo-learn's (byol.yaml, cifar)                 92.58 % online linear, 1000 epochs
+fashion_mnist   ResNet-18, 28 px    cifar10's, on one channel                       -
+imagenette      ResNet-18, 128 px   the paper's public code                         about 92.3 % linear, 1000 epochs
+mini_imagenet   ResNet-50, 128 px   byol-pytorch's defaults, Adam, cosine           -
+imagenet        ResNet-50, 224 px   the paper's, 300 epochs, batch 4096             72.5 % linear (paper, table 7)
+SIZE            small: minutes on 2 CPU cores.  tiny: seconds, for tests.
+
+The published numbers are not ours, nor from the same evaluation: here it is kNN (k 200, T 0.1) and an L-BFGS linear
+probe on frozen, unaugmented features. README.md has the numbers that were measured with this code.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config of a comma-separated list of variants, applied from left to right."""
+    config = demo()
+    for name in filter(None, arg.split(",")):
+        if name not in VARIANTS:
+            raise ValueError(f"configs/byol.py has no variant {name!r}; choose from {', '.join(VARIANTS)}.")
+        VARIANTS[name](config)
+    return config
+
+
+def demo() -> ConfigDict:
+    """The embedded data set: minutes on 2 CPU cores."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": {
+                "name": "shapes",
+                "workers": 0,  # processes that read ahead; 0: threads of this one
+                "limit": 0,  # use the first so many images of each split; 0: all
+                "size": 32,  # px
+            },
+            "augment": views(32),
+            "model": {
+                "name": "resnet",
+                "depth": 18,  # 18, 34, 50, 101, 152
+                "stem": "small",  # imagenet: 7x7/2 and a pool; small: 3x3/1
+                "width": 16,  # channels of the first stage; 64 in the paper
+                "zero_init_residual": False,
+                "dtype": "float32",  # of the computation; parameters are float32
+            },
+            "task": {
+                "name": "byol",
+                "hidden": 512,  # units, of projector and predictor
+                "features": 128,  # units, projected
+                "tau": 0.97,  # the target's decay rate at the start ...
+                "tau_schedule": "cosine",  # ... which rises to 1; constant: stays
+                "target_init": "separate",  # copy: starts as the online network
+                "predictor": True,  # False: collapses
+                "head_norm": True,  # BatchNorm in projector and predictor
+            },
+            "optim": {
+                "name": "lars",
+                "lr": 1.0,  # per lr_batch_size images
+                "lr_batch_size": 256,  # images; 0: lr is not scaled with the batch
+                "schedule": "cosine",
+                "warmup_epochs": 1.0,
+                "weight_decay": 1e-5,  # not on biases and norms
+                "clip_norm": 0.0,  # global norm of the gradient; 0: off
+                "ema_decay": 0.0,  # average of the online parameters to evaluate with; 0: off
+                # Of these groups the one that `name` names is used.
+                "lars": {
+                    "momentum": 0.9,
+                    "trust_coefficient": 0.02,
+                    "clip_lr": True,
+                },  # trust ratio x lr <= lr
+                "sgd": {"momentum": 0.9, "nesterov": False},
+                "adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
+                "adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
+            },
+            "train": {
+                "batch_size": 128,  # images, over all devices
+                "accumulate": 1,  # parts of a batch, one after the other
+                "total_epochs": 10.0,
+                "save_every_epochs": 2.0,
+                "log_every_steps": 10,
+                "stop_on_collapse": False,  # else a warning
+            },
+            "eval": {
+                "every_epochs": 5.0,
+                "batch_size": 256,  # images
+                "crop": 0,  # px, central; 0: the whole image
+                "knn": {"k": 200, "temperature": 0.1},
+                "probe": {"iterations": 100},  # L-BFGS steps per fit
+                "best": "val/knn_accuracy",  # the best checkpoint has the highest
+            },
+        }
+    )
+
+
+def views(size: int, *, blur: int = 0) -> dict:
+    """The paper's two views (table 6) of `size` px; `blur` px wide kernels, 0: none, as is usual for 32 px."""
+    return {
+        "view1": view(size, blur, blur_p=1.0, solarize_p=0.0),
+        "view2": view(size, blur, blur_p=0.1, solarize_p=0.2),
+    }
+
+
+def view(size: int, blur: int, *, blur_p: float, solarize_p: float) -> dict:
+    """One view; every `p` is the probability that an image gets the operation."""
+    return {
+        "order": ("crop", "flip", "jitter", "gray", "blur", "solarize"),
+        "crop": {
+            "size": size,
+            "area": (0.08, 1.0),
+            "ratio": (3 / 4, 4 / 3),
+            "method": "bicubic",
+        },  # of the image
+        "flip": {"p": 0.5},
+        "jitter": {"p": 0.8, "brightness": 0.4, "shift": 0.0, "contrast": 0.4, "saturation": 0.2, "hue": 0.1},
+        "gray": {"p": 0.2},
+        "blur": {"p": blur_p, "kernel": blur, "sigma": (0.1, 2.0)} if blur else {},  # px
+        "solarize": {"p": solarize_p, "threshold": 0.5},
+    }
+
+
+def cifar10(config: ConfigDict) -> None:
+    """solo-learn's recipe: ResNet-18 at full width, 1000 epochs of batch 256."""
+    config.data = ConfigDict(
+        {
+            "name": "cifar10",
+            "dir": "",  # holds cifar-10-batches-py; empty: $JAXCV_DATA
+            "workers": 0,
+            "limit": 0,
+            "holdout": 5000,  # training images kept back as the split val
+        }
+    )
+    config.model.width = 64
+    config.model.dtype = "bfloat16"
+    config.task.update({"hidden": 4096, "features": 256, "tau": 0.99, "target_init": "copy"})
+    config.optim.warmup_epochs = 10.0
+    config.train.update({"batch_size": 256, "total_epochs": 1000.0, "save_every_epochs": 10.0})
+    config.eval.update({"every_epochs": 20.0, "batch_size": 1000})
+
+
+def fashion_mnist(config: ConfigDict) -> None:
+    """The recipe of `cifar10` on one channel of 28 px."""
+    cifar10(config)
+    config.data.update({"name": "fashion_mnist"})  # dir holds fashion_mnist/*.gz
+    config.augment = ConfigDict(views(28))
+
+
+def imagenette(config: ConfigDict) -> None:
+    """The settings of the paper's public code for imagenette2-160: ResNet-18 at 128 px, 1000 epochs."""
+    config.data = folder("imagenette2-160", size=160)
+    config.augment = ConfigDict(views(128, blur=13))
+    for view in config.augment.values():  # that code adds to the brightness instead of scaling it
+        view.jitter.update({"brightness": 0.0, "shift": 0.4})
+    config.model.update({"stem": "imagenet", "width": 64, "dtype": "bfloat16"})
+    config.task.update({"hidden": 4096, "features": 256, "tau": 0.996})
+    config.optim.update({"lr": 2.0, "weight_decay": 1e-6, "warmup_epochs": 10.0})
+    config.optim.lars.update({"trust_coefficient": 1e-3, "clip_lr": False})
+    config.train.update({"batch_size": 256, "total_epochs": 1000.0, "save_every_epochs": 10.0})
+    config.eval.update({"every_epochs": 20.0, "crop": 128})
+
+
+def mini_imagenet(config: ConfigDict) -> None:
+    """byol-pytorch's defaults: its augmentation in its order, Adam with cosine, a fixed decay rate of 0.99."""
+    config.data = folder("mini", size=128)
+    config.data.update({"mean": (0.4705, 0.4495, 0.4037), "std": (0.2170, 0.2149, 0.2145)})
+    config.augment = ConfigDict({name: default_augmentation(128) for name in ("view1", "view2")})
+    config.model.update({"depth": 50, "stem": "imagenet", "width": 64, "dtype": "bfloat16"})
+    config.task.update(
+        {"hidden": 4096, "features": 256, "tau": 0.99, "tau_schedule": "constant", "target_init": "copy"}
+    )
+    config.optim.update({"name": "adam", "lr": 1e-4, "lr_batch_size": 0, "warmup_epochs": 0.0, "weight_decay": 0.0})
+    config.train.update({"batch_size": 128, "total_epochs": 1000.0, "save_every_epochs": 10.0})
+    config.eval.update({"every_epochs": 20.0})
+
+
+def default_augmentation(size: int) -> dict:
+    """byol-pytorch's DEFAULT_AUG, in its order."""
+    return {
+        "order": ("jitter", "gray", "flip", "blur", "crop"),
+        "jitter": {"p": 0.3, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2},
+        "gray": {"p": 0.2},
+        "flip": {"p": 0.5},
+        "blur": {"p": 0.2, "kernel": 3, "sigma": (1.0, 2.0)},  # px
+        "crop": {"size": size, "area": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "method": "bilinear"},
+    }
+
+
+def imagenet(config: ConfigDict) -> None:
+    """The paper's settings for 300 epochs of ImageNet: ResNet-50 at 224 px, batch 4096, LARS."""
+    imagenette(config)
+    config.data = folder("imagenet", size=256, holdout=10000)
+    config.augment = ConfigDict(views(224, blur=23))
+    for view in config.augment.values():
+        view.jitter.update({"brightness": 0.0, "shift": 0.4})
+    config.model.depth = 50
+    config.task.tau = 0.99
+    config.optim.lr = 0.3
+    config.train.update({"batch_size": 4096, "total_epochs": 300.0, "save_every_epochs": 1.0})
+    config.eval.update({"every_epochs": 50.0, "crop": 224})
+
+
+def folder(name: str, *, size: int, holdout: int = 1000) -> ConfigDict:
+    """Images on disk as NAME/train/CLASS/*.jpg and NAME/val/CLASS/*.jpg; what is reported as `test` is that val."""
+    return ConfigDict(
+        {
+            "name": "image_folder",
+            "folder": name,
+            "dir": "",  # holds the folder; empty: $JAXCV_DATA
+            "workers": 4,  # processes that decode
+            "limit": 0,
+            "size": size,  # px, the square to which images are decoded
+            "holdout": holdout,  # training images kept back as the split val
+        }
+    )
+
+
+def small(config: ConfigDict) -> None:
+    """A real run in minutes on 2 CPU cores: a narrow network, small heads, few epochs."""
+    config.model.update({"depth": 18, "width": 16, "dtype": "float32"})
+    config.task.update({"hidden": 512, "features": 128, "tau": 0.97})
+    config.optim.warmup_epochs = 1.0
+    config.train.update({"batch_size": 128, "total_epochs": 10.0, "save_every_epochs": 1.0})
+    config.eval.update({"every_epochs": 5.0, "batch_size": 256})
+
+
+def tiny(config: ConfigDict) -> None:
+    """Seconds, for tests: 8 steps on a few images."""
+    small(config)
+    config.data.update({"workers": 0, "limit": 64})
+    config.model.width = 4
+    config.task.update({"hidden": 16, "features": 8})
+    config.train.batch_size = 16
+    config.train.log_every_steps = 1
+    config.optim.lr = 0.1
+    config.eval.batch_size = 32
+    config.eval.probe.iterations = 10
+    for group, name, steps in (
+        (config.optim, "warmup", 2),
+        (config.train, "total", 8),
+        (config.train, "save_every", 3),
+        (config.eval, "every", 4),
+    ):
+        del group[f"{name}_epochs"]
+        group[f"{name}_steps"] = steps
+
+
+VARIANTS = {
+    "cifar10": cifar10,
+    "fashion_mnist": fashion_mnist,
+    "imagenette": imagenette,
+    "mini_imagenet": mini_imagenet,
+    "imagenet": imagenet,
+    "small": small,
+    "tiny": tiny,
+}

@@ -1,0 +1,91 @@
+"""What all commands under launch/ share: the flags, and errors as one line on stderr with a non-zero exit."""
+
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from jaxcv.config import HARMLESS, nearest
+from jaxcv.errors import ConfigError, UserError
+
+
+def define_config() -> None:
+    """Defines --config=FILE[:VARIANT] and with it --config.KEY=VALUE."""
+    config_flags.DEFINE_config_file("config", None, "config file, with :variant,... behind it", lock_config=True)
+
+
+def config() -> ConfigDict:
+    """The config of this command line, locked."""
+    value = flags.FLAGS.config
+    if value is None:
+        raise ConfigError(
+            "say what to run: --config=configs/NAME.py, with :VARIANT behind it for another than the default."
+        )
+    return value
+
+
+def default_workdir() -> Path:
+    """runs/NAME-VARIANT-KEY=VALUE...: the same command finds its run again, another has a folder of its own."""
+    parts, overrides = "", []
+    for argument in sys.argv[1:]:
+        flag, _, value = argument.lstrip("-").partition("=")
+        if flag == "config":
+            file, _, variant = value.partition(":")
+            parts = "-".join([Path(file).stem, *filter(None, variant.split(","))])
+        elif flag.startswith("config.") and flag.removeprefix("config.") not in HARMLESS:
+            overrides.append(f"{flag.removeprefix('config.')}={value}")
+    return Path("runs") / re.sub(r"[^\w.=,+-]", "_", "-".join([parts, *overrides]))
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Parses the flags, calls main() and exits: 0, or 1 after one line if the user can mend what went wrong."""
+
+    def guarded(arguments: list[str]) -> int:
+        logging.set_verbosity(logging.ERROR)  # absl shows what its users tell themselves
+        try:
+            if len(arguments) > 1:
+                raise UserError(f"{arguments[1]!r} is no flag; flags look like --name=value.")
+            main()
+        except UserError as error:
+            return _tell(error)
+        return 0
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(arguments)
+        if "config" in flags.FLAGS and flags.FLAGS.config is not None:
+            flags.FLAGS.config.keys()  # a config file that could not be loaded says so when it is used
+        return rest
+    except (AttributeError, KeyError) as error:  # ml_collections: an override of a key that is not there
+        sys.exit(_tell(_unknown_key(arguments) or error))
+    except (flags.Error, OSError, TypeError, ValueError) as error:
+        # A config that fails comes with its traceback; what it says is in the last line.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        sys.exit(_tell(re.sub(r"^\w+(Error|Exception): ", "", lines[-1] if lines else repr(error))))
+
+
+def _unknown_key(arguments: list[str]) -> str:
+    """Names the first --config.KEY that the config file does not have, and what it may have meant."""
+    overrides = dict(argument.lstrip("-").partition("=")[::2] for argument in arguments[1:])
+    file, _, variant = overrides.get("config", "").partition(":")
+    for flag in overrides:
+        group = runpy.run_path(file)["get_config"](*filter(None, [variant])) if flag.startswith("config.") else {}
+        for name in flag.split(".")[1:]:
+            if not isinstance(group, ConfigDict) or name not in group:
+                keys = list(group) if isinstance(group, ConfigDict) else []
+                return f"unknown config key --{flag}: there is no {name!r}; {nearest(name, keys)}"
+            group = group[name]
+    return ""
+
+
+def _tell(error: object) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1

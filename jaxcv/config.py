@@ -1,0 +1,98 @@
+"""From a config's values to function calls: options checked by name, durations turned into steps."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jaxcv.errors import ConfigError
+
+HARMLESS = ("data.dir", "data.workers")  # keys that change nothing of what a run computes
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Names the choices, the nearest first if one is near: the tail of an error message."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(sorted(names)) or '(none)'}."
+
+
+def call(function: Callable, options: Mapping[str, Any], *, group: str, **given: Any) -> Any:
+    """function(**given, **options), after the options' names have been checked against its keyword arguments.
+
+    Raises ConfigError naming the key of config.`group` that the function does not have or lacks.
+    """
+    parameters = inspect.signature(function).parameters
+    names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD and name not in given]
+    for name in options:
+        if name not in names:
+            raise ConfigError(f"config.{group} has no key {name!r}; {nearest(name, names)}")
+    for name in names:
+        if parameters[name].default is inspect.Parameter.empty and name not in options:
+            raise ConfigError(f"config.{group}.{name} is missing.")
+    return function(**given, **options)
+
+
+def load(package: str, name: str, public: str, *, group: str) -> Any:
+    """The module jaxcv.`package`.`name`, which has the function or class `public`: a folder is its own registry.
+
+    Raises ConfigError for a name that is not there.
+    """
+    folder = Path(__file__).parent / package
+    marks = (f"\ndef {public}(", f"\nclass {public}(")
+    names = [path.stem for path in folder.glob("*.py") if any(mark in path.read_text() for mark in marks)]
+    if name not in names:
+        raise ConfigError(f"config.{group}.name={name!r} is not in jaxcv/{package}; {nearest(name, names)}")
+    return import_module(f"jaxcv.{package}.{name}")
+
+
+def steps(options: Mapping[str, Any], name: str, *, group: str, steps_per_epoch: int) -> int:
+    """The duration `name` of config.`group` in steps, from its key `name`_steps or `name`_epochs (may be a fraction).
+
+    Raises ConfigError unless exactly one of the two is there, and is not negative.
+    """
+    found = [key for key in (f"{name}_steps", f"{name}_epochs") if key in options]
+    if len(found) != 1:
+        raise ConfigError(f"config.{group} must have one of {name}_steps and {name}_epochs; it has {len(found)}.")
+    value = options[found[0]]
+    if value < 0:
+        raise ConfigError(f"config.{group}.{found[0]}={value} is negative.")
+    return round(value * steps_per_epoch) if found[0].endswith("_epochs") else int(value)
+
+
+def without(group: Any, *names: str) -> dict[str, Any]:
+    """The keys of a config group but for `names`, as a plain dictionary."""
+    return {name: value for name, value in group.to_dict().items() if name not in names}
+
+
+def require(config: Any, *keys: str) -> None:
+    """Raises ConfigError for the first of `keys` ("group.name") that the config lacks."""
+    for key in keys:
+        group = config
+        for name in key.split("."):
+            if name not in group:
+                raise ConfigError(f"config.{key} is missing; every config of this kind has it.")
+            group = group[name]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"optim.lr": 0.1, ...} of nested mappings; tuples become lists, as JSON has them."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
+    """What differs between two configs, a line each ("optim.lr: 0.1 -> 0.2"), but for the keys `but`."""
+    old, new = flatten(old), flatten(new)
+    keys = [key for key in sorted(old.keys() | new.keys()) if key not in but]
+    return [
+        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in keys
+        if key not in old or key not in new or old[key] != new[key]
+    ]

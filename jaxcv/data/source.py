@@ -1,0 +1,131 @@
+"""What every data set shares: the facts about it, a source in memory, the hold-out, and words for bad data.
+
+A source is any object with `__len__`, `__getitem__(int) -> dict of numpy` and `info`. It may also offer
+`take(indices) -> dict of numpy`, the examples stacked, where that is quicker than one at a time.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcv.errors import ConfigError, DataError
+
+SPLITS = ("train", "val", "test")
+
+
+class Info(NamedTuple):
+    """What is known of a source.
+
+    `shape` is an image's (h, w, c), `mean` and `std` are per channel for pixels in [0, 1], and `fingerprint`
+    is 16 hex digits of SHA-256 over what the data are: equal on every machine, different when the data are.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+
+
+class Arrays:
+    """A source in memory. `arrays` maps each name of an example to an array whose rows are the examples."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], info: Info):
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise DataError(f"{info.name}: arrays of one data set differ in length: {lengths}")
+        self.arrays = dict(arrays)
+        self.info = info
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return {name: array[index] for name, array in self.arrays.items()}
+
+    def take(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The examples at `indices` (b,), stacked: a copy."""
+        return {name: array[indices] for name, array in self.arrays.items()}
+
+
+class First:
+    """The first `count` examples of a source; made by `first`."""
+
+    def __init__(self, source, count: int):
+        self._source, self._count = source, count
+        self.info = source.info._replace(fingerprint=fingerprint([source.info.fingerprint, str(count)]))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self._source[range(self._count)[index]]
+
+
+def first(source, count: int):
+    """`source` cut to its first `count` examples; as it is where count is 0 or it has no more."""
+    return First(source, count) if 0 < count < len(source) else source
+
+
+def check_split(split: str) -> None:
+    """Raise ConfigError unless `split` is "train", "val" or "test"."""
+    if split not in SPLITS:
+        raise ConfigError(f"there is no split {split!r}: a split is one of {', '.join(SPLITS)}")
+
+
+def held_out(split: str, size: int, holdout: float) -> np.ndarray:
+    """Which of the `size` official training examples belong to `split` ("train" or "val"), in file order.
+
+    "val" is a random part that never changes, "train" is the rest. `holdout` is how many examples "val" has
+    or, below 1, which fraction of them. Zero keeps all for training and leaves no "val".
+    """
+    count = round(holdout * size) if 0 < holdout < 1 else int(holdout)
+    if not 0 <= count < size:
+        raise ConfigError(f"holdout={holdout} of {size} training images would leave none to train on")
+    if split == "val" and count == 0:
+        raise ConfigError(f"holdout={holdout} of {size} training images leaves none for the split 'val'")
+    order = np.random.default_rng(0).permutation(size)
+    return np.sort(order[:count] if split == "val" else order[count:])
+
+
+def check_labels(labels: np.ndarray, classes: Sequence[str], where: object) -> np.ndarray:
+    """`labels` as int32, or a DataError that names `where` and the first label outside 0..len(classes)-1."""
+    bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    if len(bad):
+        raise DataError(f"{where} has label {labels[bad[0]]} at index {bad[0]}, outside 0..{len(classes) - 1}")
+    return labels.astype(np.int32)
+
+
+def fingerprint(parts: Iterable[bytes | str | np.ndarray]) -> str:
+    """16 hex digits of SHA-256 over `parts`: their number, order, lengths, types and bytes all count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            head, body = f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).data
+        else:
+            body = part.encode() if isinstance(part, str) else part
+            head = f"bytes{len(body)}"
+        digest.update(f"{head};".encode())
+        digest.update(body)
+    return digest.hexdigest()[:16]
+
+
+def find(dir: str, folder: str, expected: Sequence[str]) -> Path:
+    """`dir`/`folder` ($JAXCV_DATA/`folder` without `dir`). DataError unless it holds all of `expected`."""
+    how = "say where the data are with --config.data.dir=DIR or $JAXCV_DATA"
+    wants = f"{folder or 'the folder'} with {', '.join(expected)} in it"
+    root = dir or os.environ.get("JAXCV_DATA", "")
+    if not root:
+        raise DataError(f"nobody said where the data are, and this data set needs {wants}; {how}")
+    path = Path(root).expanduser() / folder
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}, and this data set needs {wants}; {how}")
+    for name in expected:
+        if not (path / name).exists():
+            raise DataError(f"there is no {name} in {path}, and this data set needs {wants}; {how}")
+    return path

@@ -1,0 +1,72 @@
+"""Evaluation of a state on whole splits: the task's own sums, and probes of frozen features."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import numpy as np
+
+from jaxcv.config import call
+from jaxcv.data.pipeline import eval_batches
+from jaxcv.experiment import Experiment
+from jaxcv.mesh import put, replicated
+from jaxcv.optim import averaged
+from jaxcv.probe import knn_accuracy, make_extract, probe_accuracy
+from jaxcv.step import TrainState
+
+
+def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping) -> Callable:
+    """Returns evaluate(state, splits) -> {"split/name": float}, exact over each split.
+
+    knn, probe: options of `knn_accuracy` and `probe_accuracy` on the features that `predict` gives, whose bank and
+    training set is the split `train`; left out if empty, and where the data have no classes.
+    """
+    mesh, sources, task = experiment.mesh, experiment.sources, experiment.task
+    num_classes = len(sources["train"].info.classes)
+    measure = jax.jit(task.measure, out_shardings=replicated(mesh))
+    extract = make_extract(experiment.predict, mesh)
+
+    def batches(split: str) -> Iterable[dict]:
+        return eval_batches(
+            sources[split],
+            batch_size=batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def evaluate(state: TrainState, splits: tuple[str, ...]) -> dict[str, float]:
+        params, extra = averaged(state.params, state.opt_state), state.extra
+        values = {}
+        for split in splits:
+            sums = _total(measure(params, extra, put(mesh, batch)) for batch in batches(split))
+            values |= {f"{split}/{name}": float(value) for name, value in task.summarize(sums).items()}
+        if num_classes > 1 and (knn or probe):
+            train = extract(params, extra, batches("train"))
+            for split in splits:
+                features = extract(params, extra, batches(split))
+                given = {"mesh": mesh, "num_classes": num_classes}
+                if knn:
+                    values[f"{split}/knn_accuracy"] = call(
+                        knn_accuracy, knn, group="eval.knn", bank=train, query=features, **given
+                    )
+                if probe:
+                    values[f"{split}/probe_accuracy"] = call(
+                        probe_accuracy, probe, group="eval.probe", train=train, test=features, **given
+                    )
+        return values
+
+    return evaluate
+
+
+def _total(sums: Iterable[dict]) -> dict[str, np.ndarray]:
+    """Adds sums over batches in float64 on the host, each fetched while the next is computed."""
+    total, pending = None, None
+    for new in sums:
+        total, pending = _add(total, pending), new
+    return _add(total, pending)
+
+
+def _add(total: dict | None, new: dict | None) -> dict | None:
+    if new is None:
+        return total
+    new = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.device_get(new))
+    return new if total is None else jax.tree.map(np.add, total, new)

@@ -1,0 +1,181 @@
+"""Layers that the models share, channels last, in torch's arithmetic: its weights give its numbers."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from jaxcv.errors import ConfigError, UserError
+
+fan_out_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+"""N(0, 2/fan_out), He et al. 2015 (arXiv 1502.01852): torchvision's choice for ResNet and VGG."""
+
+
+def fan_in_uniform(fan_in: int) -> jax.nn.initializers.Initializer:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default for kernel and bias of Conv2d and Linear."""
+
+    def init(key, shape, dtype=jnp.float32):
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def float_dtype(dtype: Any) -> jnp.dtype:
+    """The float dtype that a dtype or, as in a config, its name stands for; ConfigError if there is none."""
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise ConfigError(f"dtype is {dtype!r}; it must be a float type such as 'float32' or 'bfloat16'.")
+    return found
+
+
+def conv(
+    features: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    dilation: int = 1,
+    groups: int = 1,
+    use_bias: bool = False,
+    kernel_init: jax.nn.initializers.Initializer = fan_out_normal,
+    bias_init: jax.nn.initializers.Initializer = nn.initializers.zeros,
+    dtype: Any = None,
+    name: str | None = None,
+) -> nn.Conv:
+    """torch's Conv2d(., features, kernel, stride, padding): square, `padding` zeros on all four sides.
+
+    (b, h, w, c) -> (b, h', w', features), h' = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
+    (flax's "SAME" differs: at stride 2 it pads less above than below.)
+    """
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        strides=stride,
+        padding=((padding, padding), (padding, padding)),
+        kernel_dilation=dilation,
+        feature_group_count=groups,
+        use_bias=use_bias,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        dtype=dtype,
+        name=name,
+    )
+
+
+def dense(
+    in_features: int, features: int, *, use_bias: bool = True, dtype: Any = None, name: str | None = None
+) -> nn.Dense:
+    """torch's Linear with torch's initial weights: (..., in_features) -> (..., features)."""
+    init = fan_in_uniform(in_features)  # the bias cannot see its fan-in, hence the argument
+    return nn.Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, dtype=dtype, name=name)
+
+
+class BatchNorm(nn.Module):
+    """torch's BatchNorm over all axes but the last (Ioffe and Szegedy 2015, arXiv 1502.03167).
+
+    Differs from flax's: `momentum` is the weight of the new batch, the running variance the unbiased one.
+    Training normalises by the mean and biased variance of the batch and moves the running ones (apply it
+    with mutable=["batch_stats"]); evaluation uses those and changes nothing. Parameters and statistics are
+    float32, the output is `dtype`. Under jit the batch is the global one, on any number of devices.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """(b, ..., c) -> the same shape. UserError if training on a single value per channel."""
+        channels = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        mean, var = _moments(x) if train else (running_mean.value, running_var.value)
+        if train and not self.is_initializing():  # what init returns depends on the shape of x alone
+            count = x.size // channels
+            if count == 1:
+                raise UserError(
+                    f"BatchNorm {'.'.join(self.path)} cannot train on shape {x.shape}, with one value per "
+                    "channel; use a larger batch or image."
+                )
+            running_mean.value = _toward(running_mean.value, mean, self.momentum)
+            running_var.value = _toward(running_var.value, var * (count / (count - 1)), self.momentum)
+
+        wide = (1,) * (x.ndim - 1) + (channels,)
+        gain = scale * lax.rsqrt(var + self.epsilon)
+        y = (x - mean.reshape(wide)) * gain.reshape(wide) + bias.reshape(wide)
+        return y.astype(self.dtype)
+
+
+def _moments(x):
+    """Mean and biased variance over all axes but the last."""
+    # Two passes. One pass (mean of squares less squared mean, flax's default) saves a GPU one of some nine
+    # sweeps over x and a CPU nothing to speak of, but cancels where |mean| >> std: the variance is off by
+    # about 1e-7 (mean/std)^2 and can be negative. The variance has no gradient through its mean; saying so
+    # spares the backward pass a reduction.
+    axes = tuple(range(x.ndim - 1))
+    mean = jnp.mean(x, axes, keepdims=True)
+    var = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axes)
+    return mean.reshape(-1), var
+
+
+def _toward(old, new, weight):
+    return ((1 - weight) * old + weight * new).astype(old.dtype)
+
+
+def max_pool(x: jax.Array, kernel: int, stride: int, padding: int = 0) -> jax.Array:
+    """torch's MaxPool2d: b h w c -> b h' w' c, h' = (h + 2 padding - kernel) // stride + 1, -inf outside.
+
+    The gradient needs no scatter, so it repeats bit for bit on a GPU and is twice as fast on a CPU. It is
+    that of `lax.reduce_window`, except that equal maxima share it. UserError if the padding is more than half
+    the kernel.
+    """
+    if 2 * padding > kernel:  # a window could lie wholly outside
+        raise UserError(f"max_pool has padding {padding}; it must be at most half the kernel, {kernel}.")
+    for axis in (1, 2):  # the maximum over a square is that over its rows of those over its columns
+        edges = [(0, 0, 0)] * x.ndim
+        edges[axis] = (padding, padding, 0)
+        x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
+        stop = x.shape[axis] - kernel + 1
+        x = functools.reduce(jnp.maximum, [lax.slice_in_dim(x, i, i + stop, stride, axis) for i in range(kernel)])
+    return x
+
+
+def avg_pool(x: jax.Array, kernel: int, stride: int, padding: int = 0) -> jax.Array:
+    """torch's AvgPool2d: as `max_pool`, with the mean; zeros of the padding count."""
+    return nn.avg_pool(x, (kernel, kernel), (stride, stride), ((padding, padding), (padding, padding)))
+
+
+def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+    """torch's AdaptiveAvgPool2d: (b, h, w, c) -> (b, size, size, c) for any h and w, smaller than size too.
+
+    Bin i of n averages the positions floor(i h/n) to ceil((i+1) h/n) - 1. Computed in float32.
+    """
+    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    rows, columns = (_bins(n, size, y.dtype) for n in x.shape[1:3])
+    y = jnp.einsum("bhwc,ih,jw->bijc", y, rows, columns, precision=lax.Precision.HIGHEST)
+    return y.astype(x.dtype)
+
+
+def _bins(length, size, dtype):
+    """(size, length): row i holds the weight of each position in bin i."""
+    i, position = jnp.arange(size)[:, None], jnp.arange(length)[None, :]
+    start, stop = i * length // size, -(-(i + 1) * length // size)
+    inside = (position >= start) & (position < stop)
+    return inside.astype(dtype) / (stop - start).astype(dtype)
+
+
+def global_avg_pool(x: jax.Array) -> jax.Array:
+    """(b, h, w, c) -> (b, c), the mean over space in float32 (the output's dtype too), or wider if x is."""
+    return jnp.mean(x, (1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,108 @@
+"""Two views of each image, the augmentation of BYOL (arXiv 2006.07733, appendix B), on device."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxcv.errors import ConfigError, UserError
+from jaxcv.ops.blur import random_gaussian_blur
+from jaxcv.ops.color import normalize, random_color_jitter, random_grayscale, random_solarize
+from jaxcv.ops.geometry import random_flip, random_resized_crop
+from jaxcv.prng import stream
+
+View = Callable[[jax.Array, jax.Array], jax.Array]
+
+OPS = {
+    "crop": random_resized_crop,
+    "flip": random_flip,
+    "jitter": random_color_jitter,
+    "gray": random_grayscale,
+    "blur": random_gaussian_blur,
+    "solarize": random_solarize,
+}
+
+
+def _check_known(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r} (of {', '.join(known)})?" if close else f"use {', '.join(known)}"
+            raise ConfigError(f"unknown {kind} {name!r}: {hint}")
+
+
+def _check_options(name: str, options: Mapping) -> None:
+    parameters = inspect.signature(OPS[name]).parameters.values()
+    known = {x.name: x.default for x in parameters if x.kind is x.KEYWORD_ONLY}
+    _check_known(f"option of {name}", options, list(known))
+    missing = [x for x, default in known.items() if default is inspect.Parameter.empty and x not in options]
+    if missing:
+        raise ConfigError(f"{name} needs the option {missing[0]!r}")
+    if not 0 <= options.get("p", 1) <= 1:
+        raise ConfigError(f"{name}.p must be a probability in [0, 1], not {options['p']}")
+
+
+def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
+    """A view: the random ops named in `order`, one after the other, each drawing from the stream of its name.
+
+    So changing an op's options, or the order, moves no other op's numbers.
+
+    Args:
+      order: names out of crop, flip, jitter, gray, blur, solarize; by default all, in the order of the paper.
+      crop, flip, jitter, gray, blur, solarize: the options of `random_resized_crop`, `random_flip`,
+        `random_color_jitter`, `random_grayscale`, `random_gaussian_blur`, `random_solarize`, as mappings.
+        An op is left out when its options are None or empty or its p is 0.
+
+    Returns: `view(key, image)`: h w c float32 in [0, 1] -> h w c float32, the crop's size if there is a crop.
+
+    Raises: ConfigError for an unknown op or option, a missing option, a p outside [0, 1], and an op with
+      options that the order does not hold exactly once.
+    """
+    order, ops = tuple(order), {name: dict(options) for name, options in ops.items() if options}
+    _check_known("op in order", order, list(OPS))
+    _check_known("op", list(ops), list(OPS))
+    for name, options in ops.items():
+        _check_options(name, options)
+        if order.count(name) != 1:
+            raise ConfigError(f"{name} has options, so order must hold it once, not {order.count(name)} times")
+    used = [name for name in order if name in ops and ops[name].get("p", 1) > 0]
+
+    def view(key, image):
+        for name in used:
+            image = OPS[name](stream(key, name), image, **ops[name])
+        return image
+
+    return view
+
+
+def make_two_views(view1: View, view2: View, *, mean: Sequence[float], std: Sequence[float]) -> Callable:
+    """The augmentation of a batch: `augment(key, batch)`, with `view1` and `view2` in the place of `image`.
+
+    `batch["image"]` is b h w c, uint8 (divided by 255) or float in [0, 1]; each image has its own key in each
+    view. Views are clipped to [0, 1], then normalised: b s s c float32. All else passes unchanged.
+
+    Args:
+      view1, view2: functions `(key, image) -> image`, as of `make_view`.
+      mean, std: for each channel, of images in [0, 1].
+
+    Raises: UserError for images of another rank or another integer type.
+    """
+
+    def augment(key, batch):
+        batch = dict(batch)
+        image = batch.pop("image")
+        if image.ndim != 4 or not (image.dtype == jnp.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
+            raise UserError(f"image must be b h w c, uint8 or float, not {image.dtype} of shape {image.shape}")
+        image = image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image.astype(jnp.float32)
+
+        def views(name, view):
+            def one(key, image):
+                return normalize(jnp.clip(view(key, image), 0.0, 1.0), mean=mean, std=std)
+
+            return jax.vmap(one)(jax.random.split(stream(key, name), image.shape[0]), image)
+
+        return batch | {"view1": views("view1", view1), "view2": views("view2", view2)}
+
+    return augment

@@ -1,0 +1,192 @@
+"""Bootstrap Your Own Latent (arXiv 2006.07733): the online network predicts the target network's projection of
+another view of the same image, and the target follows the online network as a moving average.
+
+params = {"backbone", "projector", "predictor"}: the online network, the only one that is optimised.
+extra  = {"batch_stats": the online network's, "target": {"params", "batch_stats"}: backbone and projector}.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcv import losses, metrics
+from jaxcv.errors import ConfigError
+from jaxcv.models.layers import BatchNorm, dense, float_dtype
+from jaxcv.ops.color import normalize
+from jaxcv.ops.geometry import center_crop
+from jaxcv.ops.views import make_two_views, make_view
+from jaxcv.prng import streams
+from jaxcv.step import Task
+
+SPREAD_FLOOR = 0.1  # feature_std of the online projections under which they count as collapsed (1 = even spread)
+
+
+class Head(nn.Module):
+    """The projector and the predictor: Linear, BatchNorm, ReLU, Linear without bias."""
+
+    hidden: int
+    features: int
+    norm: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = dense(x.shape[-1], self.hidden, dtype=self.dtype, name="linear1")(x)
+        if self.norm:
+            x = BatchNorm(dtype=self.dtype, name="bn1")(x, train=train)
+        return dense(self.hidden, self.features, use_bias=False, dtype=self.dtype, name="linear2")(nn.relu(x))
+
+
+class Network(nn.Module):
+    """Backbone and projector; the online network has a predictor on top, the target network none."""
+
+    backbone: nn.Module
+    projector: nn.Module
+    predictor: nn.Module | None = None
+
+    def __call__(self, image: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Returns (projection, prediction), float32 (b, d); without a predictor both are the projection."""
+        feature, _ = self.backbone(image, train=train)
+        projection = self.projector(feature, train=train)
+        prediction = projection if self.predictor is None else self.predictor(projection, train=train)
+        return _wide(projection), _wide(prediction)
+
+
+def num_outputs(info: Any) -> int | None:
+    """The backbone has no classifier: its output is the pooled features."""
+    return None
+
+
+def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosine") -> Callable:
+    """Returns decay(step), the target's decay rate at update `step` (from 0).
+
+    cosine: 1 - (1 - tau) (cos(pi step / total_steps) + 1) / 2, from `tau` to 1 (the paper, sec. 3.1); constant: `tau`.
+    """
+    if tau_schedule == "constant":
+        return lambda step: jnp.full((), tau)
+    if tau_schedule == "cosine":
+        return lambda step: 1 - (1 - tau) * (jnp.cos(jnp.pi * step / total_steps) + 1) / 2
+    raise ConfigError(f"config.task.tau_schedule={tau_schedule!r} is unknown; choose cosine or constant.")
+
+
+def make(
+    model: nn.Module,
+    augment: Callable,
+    predict: Callable,
+    *,
+    total_steps: int,
+    hidden: int = 4096,
+    features: int = 256,
+    predictor: bool = True,
+    head_norm: bool = True,
+    target_init: str = "separate",
+    tau: float = 0.99,
+    tau_schedule: str = "cosine",
+) -> Task:
+    """BYOL of a backbone `model` that maps images to (features, stages).
+
+    hidden, features: widths of projector and predictor.  target_init: `separate` draws the target's first parameters
+    anew, as the paper's code does; `copy` starts it as a copy of the online network.  predictor, head_norm: False takes
+    the predictor, or the heads' BatchNorm, away, which makes BYOL collapse (the paper, sec. 5).
+    """
+    if target_init not in ("separate", "copy"):
+        raise ConfigError(f"config.task.target_init={target_init!r} is unknown; choose separate or copy.")
+    decay = make_decay(total_steps, tau=tau, tau_schedule=tau_schedule)
+    head = Head(hidden, features, head_norm, float_dtype(model.dtype))
+    online = Network(model, head, head.clone() if predictor else None)
+    target = Network(model, head)
+
+    def apply(network: Network, params: Any, stats: Any, image: jax.Array) -> tuple:
+        """Projection and prediction of one view, by that view's own batch statistics, and the new running ones."""
+        variables = {"params": params, "batch_stats": stats}
+        outputs, new = network.apply(variables, image, train=True, mutable=["batch_stats"])
+        return *outputs, new["batch_stats"]
+
+    def init(key: jax.Array, batch: dict) -> tuple:
+        online_key, target_key, augment_key = streams(key, "online", "target", "augment")
+        image = augment(augment_key, batch)["view1"]
+        first = online.init(online_key, image, train=True)
+        second = target.init(target_key, image, train=True)
+        if target_init == "copy":
+            second["params"] = _without_predictor(first["params"])
+        second = {"params": second["params"], "batch_stats": second.get("batch_stats", {})}
+        return first["params"], {"batch_stats": first.get("batch_stats", {}), "target": second}
+
+    def loss(params: Any, extra: Any, batch: dict, key: jax.Array) -> tuple:
+        views = augment(key, batch)
+        stats, target_stats = extra["batch_stats"], extra["target"]["batch_stats"]
+        projection, prediction1, stats = apply(online, params, stats, views["view1"])
+        _, prediction2, stats = apply(online, params, stats, views["view2"])
+        goal1, _, target_stats = apply(target, extra["target"]["params"], target_stats, views["view1"])
+        goal2, _, target_stats = apply(target, extra["target"]["params"], target_stats, views["view2"])
+        goal1, goal2 = jax.lax.stop_gradient((goal1, goal2))
+        distance = losses.cosine_distance(prediction1, goal2) + losses.cosine_distance(prediction2, goal1)
+        health = metrics.spread(metrics.moments(_unit(jax.lax.stop_gradient(projection))))
+        health["online_target_cosine"] = 1 - distance.mean() / 4
+        target_state = {"params": extra["target"]["params"], "batch_stats": target_stats}
+        return distance.mean(), ({"batch_stats": stats, "target": target_state}, health)
+
+    def after(params: Any, extra: Any, step: jax.Array) -> Any:
+        moved = optax.incremental_update(_without_predictor(params), extra["target"]["params"], 1 - decay(step))
+        return {**extra, "target": {**extra["target"], "params": moved}}
+
+    def measure(params: Any, extra: Any, batch: dict) -> dict:
+        feature = predict(params, extra, batch["image"])["feature"]
+        return metrics.moments(_unit(feature), batch["valid"])
+
+    return Task(init, loss, after, measure, metrics.spread)
+
+
+def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Callable:
+    """Two augmented, normalised views of a batch: augment(key, batch) -> batch with `view1` and `view2`."""
+    return make_two_views(make_view(**view1), make_view(**view2), mean=info.mean, std=info.std)
+
+
+def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Callable:
+    """predict(params, extra, image) -> {"feature": float32 (b, d)} of the online backbone in eval mode.
+
+    image: uint8 (b, h, w, c); its central `crop` x `crop` pixels are seen (0: all).
+    """
+
+    def prepare(image: jax.Array) -> jax.Array:
+        image = center_crop(image, size=crop) if crop else image
+        return normalize(image / jnp.float32(255), mean=info.mean, std=info.std)
+
+    def predict(params: Any, extra: Any, image: jax.Array) -> dict:
+        variables = {"params": params["backbone"], "batch_stats": extra["batch_stats"].get("backbone", {})}
+        feature, _ = model.apply(variables, jax.vmap(prepare)(image), train=False)
+        return {"feature": _wide(feature)}
+
+    return predict
+
+
+def make_schedules(total_steps: int, **options: Any) -> dict[str, Callable]:
+    """What changes with the step besides the learning rate, by the name under which it is logged."""
+    options = {name: options[name] for name in ("tau", "tau_schedule") if name in options}
+    return {"tau": make_decay(total_steps, **options)}
+
+
+def diagnose(values: Mapping[str, float]) -> str:
+    """One sentence if the training metrics show a collapse, else the empty string."""
+    if values["feature_std"] >= SPREAD_FLOOR:
+        return ""
+    return (
+        f"BYOL has collapsed: the projections' feature_std is {values['feature_std']:.3g}, below {SPREAD_FLOOR} "
+        f"(1 is even spread), effective rank {values['effective_rank']:.1f}."
+    )
+
+
+def _without_predictor(params: Mapping) -> dict:
+    return {name: params[name] for name in ("backbone", "projector")}
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True).clip(1e-6)

@@ -1,0 +1,149 @@
+"""Measures what a config's train step costs: a short table, and a line of JSON.
+
+python launch/bench.py --config=configs/byol.py[:VARIANT,...] [--steps=20] [--json=FILE]
+
+Everything is timed after one warm-up step, on real batches that are read ahead as in training. `model` is the step less
+data wait and augmentation; FLOPs are XLA's count for one device's share of the step; the peak is the fastest product
+of square matrices, in the model's dtype, that this device computes here and now.
+"""
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from jaxcv import command
+
+STEPS = flags.DEFINE_integer("steps", 20, "steps to time", lower_bound=1)
+JSON = flags.DEFINE_string("json", "", "file for the numbers as JSON; empty: print them")
+
+
+def measure(config: Any, steps: int) -> dict[str, Any]:
+    """The numbers by name; times in seconds, sizes in bytes."""
+    import jax
+
+    from jaxcv.experiment import build, open_batches
+    from jaxcv.train import read_ahead
+
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **_: compiled.append(seconds) if name.endswith("backend_compile_duration") else None
+    )
+    experiment = build(config)
+    with open_batches(experiment, config, start=0) as host_batches:
+        batches = read_ahead(host_batches, experiment.mesh)
+        batch = next(batches)
+        state = jax.block_until_ready(experiment.init(batch))
+        before = time.perf_counter()
+        program = experiment.update.lower(state, batch).compile()
+        compile_time = time.perf_counter() - before
+        flops = program.cost_analysis().get("flops", 0.0)
+        memory = program.memory_analysis()
+
+        state, _ = jax.block_until_ready(experiment.update(state, batch))
+        compilations, waited = len(compiled), 0.0
+        before = time.perf_counter()
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            state, metrics = experiment.update(state, batch)
+        jax.block_until_ready((state, metrics))
+        step_time = (time.perf_counter() - before) / steps
+        recompilations = len(compiled) - compilations
+
+        augment = jax.jit(experiment.augment)
+        augmentation = best_time(lambda: augment(jax.random.key(0), batch))
+    device = jax.devices()[0]
+    peak = matmul_peak(getattr(config.model, "dtype", "float32"))
+    used = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    return {
+        "config": flags.FLAGS["config"].config_filename,
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "jax": jax.__version__,
+        "batch_size": config.train.batch_size,
+        "steps_per_second": 1 / step_time,
+        "images_per_second": config.train.batch_size / step_time,
+        "time/step": step_time,
+        "time/data_wait": waited / steps,
+        "time/augmentation": augmentation,
+        "time/model": max(step_time - waited / steps - augmentation, 0.0),
+        "time/compile": compile_time,
+        "flops_per_step": flops * jax.device_count(),
+        "matmul_peak_flops": peak * jax.device_count(),
+        "mfu": flops / step_time / peak,
+        "compilations": compilations,
+        "recompilations": recompilations,
+        "memory/step_temporaries": memory.temp_size_in_bytes if memory else None,
+        "memory/peak": used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "memory/peak_of": "device" if used else "process",
+    }
+
+
+def best_time(function: Callable, *, tries: int = 5) -> float:
+    """Seconds of the fastest of `tries` calls, after one that compiles."""
+    import jax
+
+    jax.block_until_ready(function())
+    times = []
+    for _ in range(tries):
+        before = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - before)
+    return min(times)
+
+
+def matmul_peak(dtype: str) -> float:
+    """FLOP/s of one device on large square matrix products in `dtype`."""
+    import jax
+    import jax.numpy as jnp
+
+    size = 2048 if jax.default_backend() == "cpu" else 8192
+    matrix = jnp.ones((size, size), dtype)
+    product = jax.jit(jnp.matmul)
+    return 2 * size**3 / best_time(lambda: product(matrix, matrix))
+
+
+def rows(numbers: dict[str, Any]) -> dict[str, str]:
+    """The numbers in the units in which they are read."""
+    step = numbers["time/step"]
+
+    def share(name: str) -> str:
+        return f"{1e3 * numbers[name]:.1f} ms  {100 * numbers[name] / step:3.0f} %"
+
+    return {
+        "device": numbers["device"],
+        "images/s": f"{numbers['images_per_second']:.1f}",
+        "steps/s": f"{numbers['steps_per_second']:.3f}",
+        "step": share("time/step"),
+        "  data wait": share("time/data_wait"),
+        "  augmentation": share("time/augmentation"),
+        "  model": share("time/model"),
+        "FLOPs a step": f"{numbers['flops_per_step'] / 1e9:.1f} G",
+        "matmul peak": f"{numbers['matmul_peak_flops'] / 1e9:.0f} GFLOP/s",
+        "share of the peak (MFU)": f"{100 * numbers['mfu']:.1f} %",
+        "compile time of the step": f"{numbers['time/compile']:.1f} s",
+        "compilations, during the timing": f"{numbers['compilations']}, {numbers['recompilations']}",
+        f"peak memory ({numbers['memory/peak_of']})": f"{numbers['memory/peak'] / 2**20:.0f} MiB",
+        "temporaries of the step": f"{(numbers['memory/step_temporaries'] or 0) / 2**20:.0f} MiB",
+    }
+
+
+def main() -> None:
+    from jaxcv.report.log import write_json
+    from jaxcv.report.tables import closing_table
+
+    numbers = measure(command.config(), STEPS.value)
+    closing_table(f"{numbers['config']}, batch {numbers['batch_size']}", rows(numbers))
+    if JSON.value:
+        write_json(JSON.value, numbers)
+    else:
+        print(json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    command.define_config()
+    command.run(main)

@@ -1,0 +1,77 @@
+"""Real runs of the commands under launch/, in processes of their own, for the tests that need them."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+ROOT = Path(__file__).parent.parent
+
+
+def start(script, *flags, devices=1, cache=None, **env):
+    """A command under launch/ as a Popen, unoptimised so that it starts soon, with `devices` CPU devices."""
+    settings = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "COLUMNS": "200",
+    }
+    if cache is not None:
+        settings |= {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        }
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "launch" / script), *flags],
+        cwd=ROOT,
+        env=os.environ | settings | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, timeout=300):
+    """(exit code, stdout, stderr) of a process that ends by itself."""
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def run(script, *flags, **options):
+    return finish(start(script, *flags, **options))
+
+
+def until(process, workdir, step, timeout=300):
+    """Waits until the run has logged `step`."""
+    path = Path(workdir) / "metrics.jsonl"
+    for _ in range(int(timeout / 0.01)):
+        if path.exists() and any(row["step"] >= step for row in lines(path)):
+            return
+        if process.poll() is not None:
+            raise AssertionError(f"the run ended before step {step}: {process.communicate()[1]}")
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} never came")
+
+
+def lines(path):
+    """What metrics.jsonl holds apart from the wall clock; a half-written last line is left out."""
+    text = Path(path).read_text()
+    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
+
+
+def digest(workdir, step):
+    """SHA-256 over every array of a checkpoint, by name."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        state = checkpointer.restore((Path(workdir) / "checkpoints" / str(step) / "state").absolute())
+    sha = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(state):
+        sha.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,97 @@
+"""jaxcv.data.source: hold-out, label checks, fingerprints and the words for data that are not there."""
+
+import numpy as np
+import pytest
+
+from jaxcv.data import source
+from jaxcv.errors import ConfigError, DataError
+
+INFO = source.Info("toy", ("a", "b"), (2, 2, 3), (0.5,) * 3, (0.2,) * 3, "")
+
+
+def test_arrays_gives_single_and_stacked_examples():
+    images = np.arange(5 * 12, dtype=np.uint8).reshape(5, 2, 2, 3)
+    toy = source.Arrays({"image": images, "label": np.arange(5, dtype=np.int32)}, INFO)
+    assert len(toy) == 5 and toy.info is INFO
+    assert toy[3]["label"] == 3 and toy[3]["label"].dtype == np.int32
+    batch = toy.take(np.array([4, 0, 4]))
+    np.testing.assert_array_equal(batch["image"], images[[4, 0, 4]])
+    batch["image"][:] = 0
+    assert images.any()
+    with pytest.raises(IndexError):
+        toy[5]
+
+
+def test_arrays_of_unequal_length_are_refused():
+    with pytest.raises(DataError, match=r"toy: arrays of one data set differ in length: {'image': 3, 'label': 2}"):
+        source.Arrays({"image": np.zeros((3, 2, 2, 3)), "label": np.zeros(2)}, INFO)
+
+
+@pytest.mark.parametrize(("holdout", "count"), [(20, 20), (0.1, 10), (0.25, 25)])
+def test_hold_out_is_a_disjoint_cover_in_file_order(holdout, count):
+    train, val = (source.held_out(split, 100, holdout) for split in ("train", "val"))
+    assert len(val) == count
+    assert sorted([*train, *val]) == list(range(100))
+    assert (np.diff(train) > 0).all() and (np.diff(val) > 0).all()
+
+
+def test_hold_out_never_changes():
+    assert source.held_out("val", 100, 8).tolist() == [5, 16, 20, 36, 52, 82, 93, 94]
+
+
+def test_hold_out_bounds():
+    assert len(source.held_out("train", 10, 0)) == 10
+    with pytest.raises(ConfigError, match="holdout=0 of 10 training images leaves none for the split 'val'"):
+        source.held_out("val", 10, 0)
+    for holdout in (10, 5000, -1):
+        with pytest.raises(ConfigError, match=f"holdout={holdout} of 10 training images"):
+            source.held_out("train", 10, holdout)
+
+
+@pytest.mark.parametrize("bad", [-1, 2, 255])
+def test_labels_out_of_range_are_named(bad):
+    with pytest.raises(DataError, match=rf"x\.gz has label {bad} at index 1, outside 0\.\.1"):
+        source.check_labels(np.array([0, bad, 1, bad]), ("a", "b"), "x.gz")
+    assert source.check_labels(np.array([0, 1], np.uint8), ("a", "b"), "x").dtype == np.int32
+
+
+def test_fingerprint_sees_bytes_shape_type_and_order():
+    a, b = np.arange(6, dtype=np.uint8), np.arange(6, dtype=np.uint8)[::-1]
+    prints = [
+        source.fingerprint(parts)
+        for parts in (
+            [a, b],
+            [b, a],
+            [a.reshape(2, 3), b],
+            [a.view(np.int8), b],
+            ["ab", "c"],
+            ["a", "bc"],
+            [],
+        )
+    ]
+    assert len(set(prints)) == len(prints)
+    assert source.fingerprint([a, b.copy()]) == prints[0] == "75d49e0bf2fa3558"
+    assert all(len(p) == 16 and int(p, 16) >= 0 for p in prints)
+
+
+def test_find_says_what_is_missing_and_how_to_mend_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAXCV_DATA", raising=False)
+    how = r"; say where the data are with --config.data.dir=DIR or \$JAXCV_DATA$"
+    with pytest.raises(DataError, match=f"nobody said where the data are.* needs toy with a, b in it{how}"):
+        source.find("", "toy", ["a", "b"])
+    with pytest.raises(DataError, match=f"there is no folder {tmp_path}/toy, and .* toy with a, b in it{how}"):
+        source.find(str(tmp_path), "toy", ["a", "b"])
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "a").touch()
+    with pytest.raises(DataError, match=f"there is no b in {tmp_path}/toy, and .* toy with a, b in it{how}"):
+        source.find(str(tmp_path), "toy", ["a", "b"])
+    (tmp_path / "toy" / "b").touch()
+    monkeypatch.setenv("JAXCV_DATA", str(tmp_path))
+    assert source.find("", "toy", ["a", "b"]) == tmp_path / "toy"
+    with pytest.raises(DataError, match="/nowhere/toy"):  # an option goes before the environment
+        source.find("/nowhere", "toy", ["a", "b"])
+
+
+def test_unknown_split():
+    with pytest.raises(ConfigError, match="there is no split 'valid': a split is one of train, val, test"):
+        source.check_split("valid")

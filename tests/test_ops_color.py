@@ -1,0 +1,163 @@
+"""Colour against torchvision, colorsys and Pillow; the jitter against its parts in all 24 orders."""
+
+import colorsys
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from scipy import stats
+
+from jaxcv.errors import UserError
+from jaxcv.ops import color
+
+GOLDENS = np.load(Path(__file__).parent / "goldens" / "ops.npz")
+IMAGE = np.random.default_rng(0).random((12, 14, 3), np.float32)
+GRAY = IMAGE[..., :1]
+ADJUST = {
+    "brightness": color.adjust_brightness,
+    "contrast": color.adjust_contrast,
+    "saturation": color.adjust_saturation,
+    "hue": color.adjust_hue,
+}
+
+
+@pytest.mark.parametrize("golden", [name for name in GOLDENS.files if name.split("/")[0] in ADJUST])
+def test_adjustments_are_torchvisions(golden):
+    name, amount = golden.split("/")
+    np.testing.assert_allclose(ADJUST[name](IMAGE, float(amount)), GOLDENS[golden], atol=3e-6)
+
+
+def test_grayscale_and_solarize_are_torchvisions():
+    np.testing.assert_allclose(color.grayscale(IMAGE), GOLDENS["gray"], atol=1e-6)
+    np.testing.assert_array_equal(color.solarize(IMAGE, threshold=0.4), GOLDENS["solarize/0.4"])
+
+
+def test_grayscale_and_solarize_are_pillows_to_its_8_bits():
+    pixels = np.random.default_rng(1).integers(0, 256, (9, 8, 3), np.uint8)
+    gray = np.asarray(Image.fromarray(pixels).convert("L")) / 255
+    np.testing.assert_allclose(color.grayscale(np.float32(pixels / 255))[..., 2], gray, atol=1 / 255)
+    solarized = np.asarray(ImageOps.solarize(Image.fromarray(pixels), 100)) / 255
+    np.testing.assert_allclose(color.solarize(np.float32(pixels / 255), threshold=100 / 255), solarized, atol=1e-6)
+
+
+def test_hsv_is_colorsys():
+    corners = np.float32(list(itertools.product([0, 0.5, 1], repeat=3)))  # ties, greys, black and white
+    rgb = np.concatenate([corners, np.random.default_rng(2).random((73, 3), np.float32)]).reshape(10, 10, 3)
+    hsv = color.rgb_to_hsv(rgb)
+    expected = np.array([colorsys.rgb_to_hsv(*map(float, pixel)) for pixel in rgb.reshape(-1, 3)])
+    np.testing.assert_allclose(np.reshape(hsv, (-1, 3)), expected, atol=2e-6)
+    np.testing.assert_allclose(color.hsv_to_rgb(hsv), rgb, atol=2e-6)
+    turned = rgb + np.float32([1, 0, 0])  # read as HSV, the hue a whole turn on
+    expected = np.array([colorsys.hsv_to_rgb(*map(float, pixel)) for pixel in rgb.reshape(-1, 3)])
+    np.testing.assert_allclose(np.reshape(color.hsv_to_rgb(turned), (-1, 3)), expected, atol=3e-6)
+
+
+def test_shift_brightness_and_normalize():
+    np.testing.assert_allclose(color.shift_brightness(IMAGE, -0.3), np.clip(IMAGE - 0.3, 0, 1), atol=1e-6)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 1.0, 2.0)
+    expected = (IMAGE - np.float32(mean)) / np.float32(std)
+    np.testing.assert_allclose(color.normalize(IMAGE, mean=mean, std=std), expected, atol=1e-6)
+    with pytest.raises(UserError, match="need 3 numbers each, not 1 and 1"):
+        color.normalize(IMAGE, mean=(0.1,), std=(0.2,))
+
+
+def test_one_channel_has_no_colour():
+    for image in (color.adjust_saturation(GRAY, 0.2), color.adjust_hue(GRAY, 0.2), color.grayscale(GRAY)):
+        np.testing.assert_array_equal(image, GRAY)
+    expected = np.clip(0.4 * GRAY + 0.6 * GRAY.mean(), 0, 1)
+    np.testing.assert_allclose(color.adjust_contrast(GRAY, 0.4), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("image", [IMAGE, GRAY], ids=["rgb", "gray"])
+def test_jitter_is_its_parts_one_by_one_in_every_order(image):
+    orders = np.array(list(itertools.permutations(range(4))))
+    amounts = {"brightness": 1.3, "contrast": 1.6, "saturation": 0.3, "hue": 0.17}
+    jittered = jax.jit(jax.vmap(lambda order: color.color_jitter(image, order, **amounts)))(orders)
+    names = list(ADJUST)
+    for order, ours in zip(orders, jittered):
+        expected = image
+        for index in order:
+            expected = ADJUST[names[index]](expected, amounts[names[index]])
+        np.testing.assert_allclose(ours, expected, atol=5e-6, err_msg=str(order))
+
+
+def test_shift_takes_the_turn_of_brightness():
+    expected = color.adjust_contrast(color.shift_brightness(IMAGE, 0.3), 1.5)
+    amounts = {"brightness": 1.0, "contrast": 1.5, "saturation": 1.0, "hue": 0.0, "shift": 0.3}
+    ours = color.color_jitter(IMAGE, jnp.array([2, 0, 3, 1]), **amounts)
+    np.testing.assert_allclose(ours, expected, atol=5e-6)
+
+
+def test_random_jitter_draws_every_order_equally_and_in_range(monkeypatch):
+    def spy(image, order, **amounts):
+        return jnp.stack([*order, *amounts.values()])
+
+    monkeypatch.setattr(color, "color_jitter", spy)
+    absent = jnp.full(9, -9.0)
+    draw = jax.vmap(lambda key: color.random_color_jitter(key, absent, p=0.8, brightness=1.5, hue=0.2, shift=0.1))
+    drawn = np.asarray(draw(jax.random.split(jax.random.key(0), 6000)))
+    applied = drawn[:, 0] != -9
+    assert abs(applied.mean() - 0.8) < 4 * np.sqrt(0.8 * 0.2 / 6000)
+
+    order, amounts = drawn[applied, :4], drawn[applied, 4:]
+    counts = Counter(map(tuple, order))
+    assert len(counts) == 24 and stats.chisquare(list(counts.values())).pvalue > 1e-3
+    ranges = {
+        "brightness": (0, 2.5),  # 1 - 1.5 is cut at 0
+        "contrast": (0.6, 1.4),
+        "saturation": (0.8, 1.2),
+        "hue": (-0.2, 0.2),
+        "shift": (-0.1, 0.1),
+    }
+    for (name, (low, high)), amount in zip(ranges.items(), amounts.T):
+        assert low <= amount.min() and amount.max() <= high
+        assert stats.kstest(amount, stats.uniform(low, high - low).cdf).pvalue > 1e-3, name
+    correlation = np.corrcoef(np.column_stack([amounts, order[:, 0]]), rowvar=False)
+    assert abs(correlation - np.eye(6)).max() < 5 / np.sqrt(len(amounts))  # independent draws
+
+
+def test_an_image_that_is_not_drawn_is_bit_identical():
+    jitter = jax.jit(jax.vmap(lambda key, p: color.random_color_jitter(key, IMAGE, p=p), in_axes=(0, None)))
+    for p, least, most in ((0.5, 8, 32), (0.0, 40, 40), (1.0, 0, 0)):
+        views = np.asarray(jitter(jax.random.split(jax.random.key(0), 40), p))
+        assert least <= (views == IMAGE).all(axis=(1, 2, 3)).sum() <= most
+
+
+@pytest.mark.parametrize(
+    ("random_op", "op", "low", "high"),
+    [
+        (color.random_brightness, color.adjust_brightness, 0.7, 1.3),
+        (color.random_brightness_shift, color.shift_brightness, -0.3, 0.3),
+        (color.random_contrast, color.adjust_contrast, 0.7, 1.3),
+        (color.random_saturation, color.adjust_saturation, 0.7, 1.3),
+        (color.random_hue, color.adjust_hue, -0.3, 0.3),
+    ],
+)
+def test_random_adjustments_stay_within_their_range(random_op, op, low, high):
+    image = np.float32([[[0.5, 0.4, 0.3], [0.4, 0.5, 0.6]]])  # no clipping; every op is one-to-one on it
+    keys = jax.random.split(jax.random.key(0), 200)
+    drawn = np.asarray(jax.vmap(lambda key: random_op(key, image, amount=0.3))(keys)).reshape(200, -1)
+    grid = np.linspace(low, high, 601, dtype=np.float32)
+    curve = np.asarray(jax.vmap(lambda amount: op(image, amount))(grid)).reshape(601, -1)
+    distance = abs(drawn[:, None] - curve[None]).max(axis=2)  # draw grid
+    assert distance.min(axis=1).max() < 2e-3
+    amounts = grid[distance.argmin(axis=1)]
+    assert amounts.min() < low + 0.05 and amounts.max() > high - 0.05
+
+
+@pytest.mark.parametrize(
+    ("random_op", "op"),
+    [(color.random_grayscale, color.grayscale), (color.random_solarize, color.solarize)],
+)
+def test_random_grayscale_and_solarize_have_rate_p(random_op, op):
+    image = IMAGE[:2, :2]
+    keys = jax.random.split(jax.random.key(0), 2000)
+    drawn = np.asarray(jax.vmap(lambda key: random_op(key, image, p=0.2))(keys))
+    applied = (drawn == np.asarray(op(image))).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(drawn[~applied], np.broadcast_to(image, drawn[~applied].shape))
+    assert abs(applied.mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)

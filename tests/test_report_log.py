@@ -1,0 +1,225 @@
+"""The record of a run: cut back on resume, strict JSON, and event files as tensorboardX writes them."""
+
+import itertools
+import json
+import math
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from jaxcv.errors import DataError
+from jaxcv.report import events
+from jaxcv.report.log import open_log, read_metrics, series, write_atomic, write_json
+
+EVENTS_GOLDEN = Path(__file__).parent / "goldens" / "events_tensorboardx.bin"
+OPENED = 1.7e9
+EVENTS = [
+    (0, {"train/loss": 2.302585, "train/zero": 0.0}, 1700000001.125),
+    (127, {"val/accuracy": math.nan}, 1700000002.5),
+    (128, {"a": math.inf, "b": -math.inf, "c": -1.5e-30}, 1700000003.0),
+    (3_000_000_000, {f"train/a_long_name_{i}": i / 7 for i in range(40)}, 1700000004.0),
+]
+
+
+def _field(name, number, kind, label=1, type_name=None):
+    return {"name": name, "number": number, "type": kind, "label": label, "type_name": type_name}
+
+
+def _event_class():
+    """Event of event.proto with the fields we use, parsed by Google's protobuf, not by us."""
+    double, float_, int64, string, message = 1, 2, 3, 9, 11
+    messages = {
+        "Value": [_field("tag", 1, string), _field("simple_value", 2, float_)],
+        "Summary": [_field("value", 1, message, 3, ".t.Value")],
+        "Event": [
+            _field("wall_time", 1, double),
+            _field("step", 2, int64),
+            _field("file_version", 3, string),
+            _field("summary", 5, message, 1, ".t.Summary"),
+        ],
+    }
+    file = descriptor_pb2.FileDescriptorProto(name="t.proto", package="t", syntax="proto3")
+    for name, fields in messages.items():
+        file.message_type.add(name=name, field=[descriptor_pb2.FieldDescriptorProto(**f) for f in fields])
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Event"))
+
+
+_Event = _event_class()
+
+
+def read_events(workdir):
+    """[(step, tag, value)] of the one event file of a workdir."""
+    (path,) = (workdir / "tensorboard").iterdir()
+    assert "tfevents" in path.name  # by this TensorBoard finds it
+    content, out = path.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        event = _Event.FromString(content[12 : 12 + length])
+        out += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+        content = content[length + 16 :]
+    return out
+
+
+def untimed(workdir):
+    """The bytes of metrics.jsonl without the fields of the wall clock."""
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    rows = [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def run(workdir, *, restored, steps, clock=None):
+    with open_log(workdir, step=restored, **({"clock": clock} if clock else {})) as log:
+        for step in range(restored + 1, steps + 1):
+            if step % 2 == 0:
+                log.write(step, {"train/loss": np.float32(1) / (step + 1), "time/images_per_second": step})
+            if step % 10 == 0:
+                log.write(step, {"test/accuracy": math.nan if step == 20 else step / 100})
+
+
+def test_event_file_is_the_one_tensorboardx_writes():
+    made = events.opening(OPENED) + b"".join(events.scalars(*event) for event in EVENTS)
+    assert made == EVENTS_GOLDEN.read_bytes()
+
+
+def test_event_values_beyond_float32_are_infinite():
+    assert events.scalars(1, {"a": 1e300, "b": -1e300}, 0.0) == events.scalars(1, {"a": math.inf, "b": -math.inf}, 0.0)
+
+
+def test_interrupted_run_leaves_the_files_of_an_uninterrupted_one(tmp_path):
+    ticks = itertools.count(1.7e9, 0.25)
+    run(tmp_path / "whole", restored=-1, steps=40)
+    run(tmp_path / "cut", restored=-1, steps=27, clock=lambda: next(ticks))
+    with (tmp_path / "cut" / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 28, "train/lo')  # killed while it wrote
+    run(tmp_path / "cut", restored=20, steps=33, clock=lambda: next(ticks))
+    run(tmp_path / "cut", restored=30, steps=40, clock=lambda: next(ticks))
+    assert untimed(tmp_path / "cut") == untimed(tmp_path / "whole")
+    assert len(read_metrics(tmp_path / "cut")) == 26
+    scalars, whole = read_events(tmp_path / "cut"), read_events(tmp_path / "whole")
+    np.testing.assert_equal(scalars, whole)  # nan equals nan
+    loss = [(step, value) for step, tag, value in whole if tag == "train/loss"]
+    assert loss == [(step, float(np.float32(1) / (step + 1))) for step in range(0, 41, 2)]
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["metrics.jsonl", "tensorboard"]
+
+
+def test_cut_back_keeps_bytes_and_times(tmp_path):
+    ticks = itertools.count(5.0)
+    run(tmp_path, restored=-1, steps=20, clock=lambda: next(ticks))
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    event_file = tmp_path / "tensorboard" / "events.out.tfevents.jaxcv"
+    events_before = event_file.read_bytes()
+    open_log(tmp_path, step=20, clock=lambda: 5.0).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert event_file.read_bytes() == events_before
+
+
+def test_a_new_run_drops_what_was_there(tmp_path):
+    run(tmp_path, restored=-1, steps=10)
+    open_log(tmp_path, step=-1).close()
+    assert read_metrics(tmp_path) == []
+    assert read_events(tmp_path) == []
+
+
+def test_written_lines_are_there_at_once(tmp_path):
+    with open_log(tmp_path, step=-1) as log:
+        log.write(3, {"train/loss": 1.5})
+        assert read_metrics(tmp_path)[0]["train/loss"] == 1.5
+        assert read_events(tmp_path) == [(3, "train/loss", 1.5)]
+
+
+@pytest.mark.parametrize("half", [b'{"step": 9, "a": 1.0', b'{"step": 9, "a": 1.0}', b'{"ste\n', b"\0\0\n", b"7\n"])
+def test_half_written_last_line_is_dropped(tmp_path, half):
+    whole = b'{"step": 1, "a": 2.0}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(whole + half)
+    assert read_metrics(tmp_path) == [{"step": 1, "a": 2.0}]
+    open_log(tmp_path, step=100).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("bad", ["{", "[1]", '{"a": 1}', '{"step": 2, "a": "many"}', '{"step": "2"}'])
+def test_bad_line_is_named(tmp_path, bad):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{bad}\n{{"step": 3}}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl line 2 "):
+        read_metrics(tmp_path)
+
+
+def test_no_metrics_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"metrics\.jsonl does not exist"):
+        read_metrics(tmp_path)
+
+
+def test_nonfinite_values_survive_as_strict_json(tmp_path, caplog, capfd):
+    with open_log(tmp_path, step=-1) as log:
+        log.write(1, {"a": math.nan, "b": math.inf, "c": np.float32(-np.inf), "d": np.float64(0.1)})
+    text = (tmp_path / "metrics.jsonl").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    (row,) = read_metrics(tmp_path)
+    assert math.isnan(row["a"]) and (row["b"], row["c"], row["d"]) == (math.inf, -math.inf, 0.1)
+    assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_values_are_exact_and_sorted(tmp_path):
+    with open_log(tmp_path, step=-1, clock=lambda: 12.3456) as log:
+        log.write(7, {"b": 0.1 + 0.2, "a": np.float32(0.1)})
+    line = (tmp_path / "metrics.jsonl").read_text()
+    assert line == '{"step": 7, "a": 0.10000000149011612, "b": 0.30000000000000004, "time/unix": 12.346}\n'
+
+
+def test_reserved_keys_are_refused(tmp_path):
+    with open_log(tmp_path, step=-1) as log, pytest.raises(ValueError, match="'step'"):
+        log.write(1, {"step": 2.0})
+
+
+def test_series():
+    rows = [{"step": 1, "a": 2.0}, {"step": 1, "b": 5.0}, {"step": 4, "a": math.nan}]
+    steps, values = series(rows, "a")
+    assert steps.dtype == np.int64 and values.dtype == np.float64
+    np.testing.assert_equal((steps, values), ([1, 4], [2.0, math.nan]))
+    assert [len(part) for part in series(rows, "none")] == [0, 0]
+
+
+def test_write_json(tmp_path):
+    obj = {
+        "b": (1, np.int64(2)),
+        "a": {"x": math.nan, "path": Path("p")},
+        "c": np.eye(2),
+        "d": None,
+        "é": True,
+    }
+    write_json(tmp_path / "new" / "x.json", obj)
+    text = (tmp_path / "new" / "x.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {
+        "a": {"path": "p", "x": "nan"},
+        "b": [1, 2],
+        "c": [[1, 0], [0, 1]],
+        "d": None,
+        "é": True,
+    }
+    assert text.startswith('{\n  "a": {\n    "path"') and text.endswith("}\n")
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "x.json", {"old": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"new": object()})
+    with pytest.raises(TypeError):
+        write_atomic(tmp_path / "x.json", "text, not bytes")
+    assert json.loads((tmp_path / "x.json").read_text()) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_report_is_light():
+    """Neither JAX nor a second framework is loaded to draw a figure or to open a log."""
+    code = (
+        "import sys; from jaxcv.report import figures, log, manifest, progress, tables;"
+        "print([m for m in ('jax', 'torch', 'tensorflow', 'matplotlib.pyplot') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

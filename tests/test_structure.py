@@ -1,0 +1,98 @@
+"""Arrows point one way: who may import whom, that importing stays light, and that configs are data."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+LIBRARIES = {
+    "absl",
+    "flax",
+    "grain",
+    "jax",
+    "matplotlib",
+    "ml_collections",
+    "numpy",
+    "optax",
+    "orbax",
+    "PIL",
+    "rich",
+}
+BASIS = {"config", "errors", "prng"}  # know nothing of the rest; any file may use them
+ALLOWED = {  # file or folder -> what it may import, besides the standard library, BASIS and its own folder
+    "errors": set(),
+    "config": {"ml_collections"},
+    "prng": {"jax"},
+    "mesh": {"jax"},
+    "losses": {"jax", "optax"},
+    "metrics": {"jax", "optax"},
+    "ops": {"jax"},
+    "optim": {"jax", "optax"},
+    "step": {"jax", "optax"},
+    "models": {"jax", "flax", "numpy"},
+    "data": {"numpy", "grain", "PIL", "absl"},
+    "tasks": {"jax", "flax", "optax", "numpy", "step", "models", "losses", "metrics", "ops"},
+    "checkpoint": {"jax", "orbax"},
+    "report": {"numpy", "matplotlib", "rich"},
+    "probe": {"jax", "numpy", "optax", "mesh"},
+    "experiment": {"jax", "numpy", "data", "mesh", "optim", "step"},
+    "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step"},
+    "train": {"jax", "checkpoint", "data", "evaluate", "experiment", "mesh", "report", "step"},
+    "command": {"absl", "ml_collections"},
+}
+FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
+
+
+def imported(path):
+    """First names of what a file imports; of jaxcv's own, the name behind `jaxcv.`"""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = [f"jaxcv.{a.name}" for a in node.names] if node.module == "jaxcv" else [node.module]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            yield rest.split(".")[0] if first == "jaxcv" else first
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    part = path.relative_to(ROOT / "jaxcv").parts[0].removesuffix(".py")
+    own = {p.stem if p.suffix else p.name for p in (ROOT / "jaxcv").iterdir()}
+    if part == "__init__":
+        assert not list(imported(path))
+        return
+    for name in imported(path):
+        if name in own or name in LIBRARIES:
+            assert name in ALLOWED[part] | BASIS | {part}, f"{path} must not import {name}"
+        else:
+            assert name in sys.stdlib_module_names or name in ("", "__version__"), (
+                f"{path} imports {name}, which is no dependency"
+            )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda path: path.name)
+def test_configs_import_ml_collections_and_nothing_else(path):
+    assert set(imported(path)) == {"ml_collections"}
+
+
+def test_commands_are_thin():
+    for path in (ROOT / "launch").glob("*.py"):
+        assert (
+            set(imported(path)) <= {"absl", "jax", "command", "train", "experiment", "report"} | sys.stdlib_module_names
+        )
+
+
+def test_importing_everything_loads_no_other_framework():
+    code = (
+        "import sys, jaxcv.train, jaxcv.tasks.byol, jaxcv.models.resnet, jaxcv.data.image_folder\n"
+        "assert not {'torch', 'tensorflow', 'tensorboardX'} & set(sys.modules), 'heavy imports'"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

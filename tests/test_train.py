@@ -1,0 +1,181 @@
+"""Whole runs of the main job: what they leave, and that nothing that happens to them changes a bit."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+import runs
+
+TINY = "--config=configs/byol.py:tiny"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cache):
+    """The workdir and the output of an uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    code, out, err = runs.run("main.py", TINY, f"--workdir={workdir}", cache=cache)
+    assert code == 0, err
+    return workdir, out
+
+
+def same_run(a, b):
+    assert runs.lines(a / "metrics.jsonl") == runs.lines(b / "metrics.jsonl")
+    assert runs.digest(a, 8) == runs.digest(b, 8)
+
+
+def test_what_a_run_leaves(whole):
+    workdir, out = whole
+    for name in (
+        "config.json",
+        "manifest.json",
+        "metrics.jsonl",
+        *(f"figures/{x}.png" for x in ("curves", "schedules", "views")),
+    ):
+        assert (workdir / name).stat().st_size > 0
+    assert list((workdir / "tensorboard").iterdir())
+    config, manifest = (json.loads((workdir / f"{x}.json").read_text()) for x in ("config", "manifest"))
+    assert config["train"]["total_steps"] == 8 and config["data"]["name"] == "shapes"
+    assert manifest["seed"] == 0 and len(set(manifest["data"].values())) == 3
+    rows = runs.lines(workdir / "metrics.jsonl")
+    assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 9))
+    assert [row["step"] for row in rows if "val/knn_accuracy" in row] == [0, 4, 8]
+    assert [row["step"] for row in rows if "test/probe_accuracy" in row] == [
+        0,
+        8,
+    ]  # at the start and the end only
+    first = next(row for row in rows if "train/loss" in row)
+    assert {
+        "train/feature_std",
+        "train/effective_rank",
+        "train/online_target_cosine",
+        "train/tau",
+        "train/grad_norm",
+    } <= set(first)
+    assert first["train/learning_rate"] == 0 and first["train/tau"] == pytest.approx(0.97)
+    assert "at initialisation" in out and "test/knn_accuracy" in out and "chance" in out
+    kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
+    scores = {row["step"]: row["val/knn_accuracy"] for row in rows if "val/knn_accuracy" in row}
+    assert kept == {6, 8, 4 if scores[4] > scores[8] else 8}  # the latest two and the best
+
+
+def test_the_same_command_gives_the_same_bits(whole, tmp_path, cache):
+    code, _, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
+    assert code == 0, err
+    same_run(whole[0], tmp_path)
+
+
+def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
+    for step in (2, 5):  # before the first checkpoint, and after it
+        process = runs.start("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
+        runs.until(process, tmp_path, step)
+        process.kill()
+        runs.finish(process)
+        assert not any("test/loss" in row for row in runs.lines(tmp_path / "metrics.jsonl"))
+    code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
+    assert code == 0, err
+    same_run(whole[0], tmp_path)
+
+
+def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path, cache):
+    process = runs.start("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
+    runs.until(process, tmp_path, 1)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = runs.finish(process)
+    assert code == 0, err
+    assert "Stopped and saved at step" in out and f"{TINY} --workdir={tmp_path}" in out
+    code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
+    assert code == 0 and "Resumed at step" in out, err
+    same_run(whole[0], tmp_path)
+
+
+def test_a_finished_run_is_told_again(whole):
+    code, out, err = runs.run("main.py", TINY, f"--workdir={whole[0]}")
+    assert code == 0, err
+    assert "at initialisation" in out
+
+
+def test_four_devices_give_the_losses_of_one(tmp_path):
+    """To rounding. In float64, because in float32 a ReLU that rounding tips over moves so small a network visibly."""
+    curves = []
+    for devices in (1, 4):
+        workdir = tmp_path / str(devices)
+        flags = [TINY, "--config.model.dtype=float64", f"--workdir={workdir}"]
+        code, _, err = runs.run("main.py", *flags, devices=devices, JAX_ENABLE_X64="1")
+        assert code == 0, err
+        rows = runs.lines(workdir / "metrics.jsonl")
+        curves.append([row["train/loss"] for row in rows if "train/loss" in row])
+    np.testing.assert_allclose(*curves, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--config.optim.weight_decai=1"],
+            "unknown config key --config.optim.weight_decai: there is no 'weight_decai'; did you mean 'weight_decay'?",
+        ),
+        (
+            ["--config.optim.lr=fast"],
+            "flag --config.optim.lr=fast: could not convert string to float: 'fast'",
+        ),
+        (
+            ["--config.train.batch_size=5000"],
+            "config.train.batch_size=5000 is more than shapes's 64 training images.",
+        ),
+        (["--config.model.depth=20"], "ResNet has no depth 20; it must be one of 18, 34, 50, 101, 152."),
+        (
+            ["--config.model.name=resnext"],
+            "config.model.name='resnext' is not in jaxcv/models; did you mean 'resnet'?",
+        ),
+    ],
+)
+def test_mistakes_get_one_line(flags, message, tmp_path):
+    code, out, err = runs.run("main.py", TINY, *flags, f"--workdir={tmp_path / 'run'}")
+    assert code == 1
+    assert err == f"error: {message}\n"
+    assert not out
+
+
+def test_mistakes_of_the_place_get_one_line(whole, tmp_path, cache):
+    """Absent data, a workdir that cannot be made, devices that do not fit, another config or model in the workdir."""
+    (tmp_path / "file").write_text("")
+    other = f"{whole[0]} holds a run of another config (model.width: 4 -> 8); resume it with"
+    cases = [
+        (
+            ["--config=configs/byol.py:cifar10,tiny", "--config.data.dir=/nowhere"],
+            {},
+            "there is no folder /nowhere/cifar-10-batches-py",
+        ),
+        (
+            [TINY, f"--workdir={tmp_path}/file/run"],
+            {},
+            f"cannot write to --workdir={tmp_path}/file/run: Not a directory",
+        ),
+        (
+            [TINY],
+            {"devices": 3},
+            "config.train.batch_size=16 cannot be split over 3 devices; use a multiple of 3, such as 15.",
+        ),
+        ([TINY, f"--workdir={whole[0]}", "--config.model.width=8"], {}, other),
+        (["--config=configs/byol.py:tinny"], {}, "configs/byol.py has no variant 'tinny'"),
+        (["--config=configs/bjol.py"], {}, "No such file or directory: 'configs/bjol.py'"),
+    ]
+    for flags, options, message in cases:
+        if not any(flag.startswith("--workdir") for flag in flags):
+            flags = [*flags, f"--workdir={tmp_path / 'run'}"]
+        code, out, err = runs.run("main.py", *flags, **options)
+        assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and message in err, err
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path, cache):
+    flags = [TINY, "--config.optim.name=sgd", "--config.optim.lr=1e30", f"--workdir={tmp_path}"]
+    code, out, err = runs.run("main.py", *flags, cache=cache)
+    assert code == 1, out
+    assert "the loss is nan at step" in err and err.count("\n") == 1, err
