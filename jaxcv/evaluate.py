@@ -10,14 +10,14 @@ from jaxcv.data.pipeline import eval_batches
 from jaxcv.experiment import Experiment
 from jaxcv.mesh import put, replicated
 from jaxcv.optim import averaged
-from jaxcv.probe import knn_accuracy, make_extract, probe_accuracy
+from jaxcv.probe import make_extract, make_knn, make_linear
 from jaxcv.step import TrainState
 
 
 def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping) -> Callable:
     """Returns evaluate(state, splits) -> {"split/name": float}, exact over each split.
 
-    knn, probe: options of `knn_accuracy` and `probe_accuracy` on the features that `predict` gives, whose bank and
+    knn, probe: options of `make_knn` and `make_linear` on the features that `predict` gives, whose bank and
     training set is the split `train`; left out if empty, and where the data have no classes.
     """
     mesh, sources, task = experiment.mesh, experiment.sources, experiment.task
@@ -41,17 +41,15 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
             values |= {f"{split}/{name}": float(value) for name, value in task.summarize(sums).items()}
         if num_classes > 1 and (knn or probe):
             train = extract(params, extra, batches("train"))
+            given = {"mesh": mesh, "num_classes": num_classes}
+            scores = {}
+            if knn:
+                scores["knn_accuracy"] = call(make_knn, knn, group="eval.knn", bank=train, **given)
+            if probe:
+                scores["probe_accuracy"] = call(make_linear, probe, group="eval.probe", train=train, **given)
             for split in splits:
                 features = extract(params, extra, batches(split))
-                given = {"mesh": mesh, "num_classes": num_classes}
-                if knn:
-                    values[f"{split}/knn_accuracy"] = call(
-                        knn_accuracy, knn, group="eval.knn", bank=train, query=features, **given
-                    )
-                if probe:
-                    values[f"{split}/probe_accuracy"] = call(
-                        probe_accuracy, probe, group="eval.probe", train=train, test=features, **given
-                    )
+                values |= {f"{split}/{name}": score(features) for name, score in scores.items()}
         return values
 
     return evaluate

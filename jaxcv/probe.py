@@ -46,41 +46,41 @@ def make_extract(predict: Callable, mesh: Mesh) -> Callable:
     return extract
 
 
-def knn_accuracy(
+def make_knn(
     bank: Features,
-    query: Features,
     *,
     mesh: Mesh,
     num_classes: int,
     k: int = 200,
     temperature: float = 0.1,
     batch_size: int = 256,
-) -> float:
-    """Share of queries whose class wins the vote of the `k` most similar rows of the bank, in [0, 1].
+) -> Callable[[Features], float]:
+    """Returns accuracy(query), in [0, 1]: the share of queries whose class wins the vote of the `k` most similar rows.
 
     Similarity is the cosine, a vote weighs exp(similarity / temperature) (instance discrimination, arXiv 1805.01978,
-    sec. 3.4). Ties go to the lower index. The bank lies spread over the mesh.
+    sec. 3.4). Ties go to the lower index. The bank lies spread over the mesh; its rows are all used if k is more.
     """
     rows, labels = _on_mesh(mesh, _unit(bank.feature), bank.label)
     k = min(k, len(bank.label))
-    correct = 0
-    for start in range(0, len(query.label), batch_size):
-        feature = _unit(query.feature[start : start + batch_size])
-        label = query.label[start : start + batch_size]
-        missing = batch_size - len(label)
-        feature, label = (
-            np.pad(feature, ((0, missing), (0, 0))),
-            np.pad(label, (0, missing), constant_values=-1),
-        )
-        feature, label = jax.device_put((feature, label), replicated(mesh))
-        correct += int(jax.device_get(_knn_correct(rows, labels, feature, label, temperature, k, num_classes)))
-    return correct / len(query.label)
+
+    def accuracy(query: Features) -> float:
+        correct = 0
+        for start in range(0, len(query.label), batch_size):
+            feature = _unit(query.feature[start : start + batch_size])
+            label = query.label[start : start + batch_size]
+            missing = batch_size - len(label)
+            feature, label = np.pad(feature, ((0, missing), (0, 0))), np.pad(label, (0, missing), constant_values=-1)
+            feature, label = jax.device_put((feature, label), replicated(mesh))
+            correct += int(jax.device_get(_knn_correct(rows, labels, feature, label, temperature, k, num_classes)))
+        return correct / len(query.label)
+
+    return accuracy
 
 
-def probe_accuracy(
-    train: Features, test: Features, *, mesh: Mesh, num_classes: int, iterations: int = 100, chunk: int = 4096
-) -> float:
-    """Accuracy in [0, 1] on `test` of a logistic regression on the standardised features of `train`.
+def make_linear(
+    train: Features, *, mesh: Mesh, num_classes: int, iterations: int = 100, chunk: int = 4096
+) -> Callable[[Features], float]:
+    """Fits a logistic regression on the standardised features of `train`; returns its accuracy(test), in [0, 1].
 
     L-BFGS on the mean cross-entropy plus l2 / 2 |W|^2, full batches of `chunk` rows at a time. The l2 of L2_GRID is
     chosen on every tenth row of `train`, which the fits it is chosen from do not see; the last fit sees all of `train`.
@@ -97,9 +97,12 @@ def probe_accuracy(
         scores.append(int(jax.device_get(_linear_correct(weights, rows, labels, held_out))))
     best = int(np.argmax(scores))
     weights = _fit(fits[best], rows, labels, labels >= 0, L2_GRID[best], iterations)
-    rows, labels = _on_mesh(mesh, (test.feature - mean) / std, test.label)
-    correct = _linear_correct(weights, rows, labels, labels >= 0)
-    return int(jax.device_get(correct)) / len(test.label)
+
+    def accuracy(test: Features) -> float:
+        rows, labels = _on_mesh(mesh, (test.feature - mean) / std, test.label)
+        return int(jax.device_get(_linear_correct(weights, rows, labels, labels >= 0))) / len(test.label)
+
+    return accuracy
 
 
 def init_linear(features: int, num_classes: int) -> dict[str, jax.Array]:

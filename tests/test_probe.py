@@ -33,16 +33,15 @@ def numpy_vote(bank, query, k, temperature):
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.1), (7, 0.07), (200, 0.1), (1000, 1.0)])
 def test_knn_is_the_weighted_vote(k, temperature):
     bank, query = split(0, 301, 2.0), split(1, 90, 2.0)  # 301 rows on 4 devices, 90 queries in batches of 64
-    actual = probe.knn_accuracy(
-        bank, query, mesh=make_mesh(), num_classes=CLASSES, k=k, temperature=temperature, batch_size=64
-    )
+    options = {"k": k, "temperature": temperature, "batch_size": 64}
+    actual = probe.make_knn(bank, mesh=make_mesh(), num_classes=CLASSES, **options)(query)
     assert actual == pytest.approx(numpy_vote(bank, query, min(k, 301), temperature))
     assert 0.3 < actual < 1
 
 
 def test_linear_probe_is_logistic_regression():
     train, test = split(0, 403, 2.0), split(1, 200, 2.0)
-    actual = probe.probe_accuracy(train, test, mesh=make_mesh(), num_classes=CLASSES, chunk=128)
+    actual = probe.make_linear(train, mesh=make_mesh(), num_classes=CLASSES, chunk=128)(test)
     scale = StandardScaler().fit(train.feature)
     row = np.arange(403)
     kept, held = row % 10 != 9, row % 10 == 9

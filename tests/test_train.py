@@ -78,7 +78,7 @@ def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
         process.kill()
         runs.finish(process)
         assert not any("test/loss" in row for row in runs.lines(tmp_path / "metrics.jsonl"))
-    code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
+    code, _, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
     assert code == 0, err
     same_run(whole[0], tmp_path)
 
@@ -89,7 +89,7 @@ def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path, cache):
     process.send_signal(signal.SIGTERM)
     code, out, err = runs.finish(process)
     assert code == 0, err
-    assert "Stopped and saved at step" in out and f"{TINY} --workdir={tmp_path}" in out
+    assert "which is saved" in out and f"{TINY} --workdir={tmp_path}" in out
     code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
     assert code == 0 and "Resumed at step" in out, err
     same_run(whole[0], tmp_path)
@@ -170,7 +170,7 @@ def test_mistakes_of_the_place_get_one_line(whole, tmp_path, cache):
     for flags, options, message in cases:
         if not any(flag.startswith("--workdir") for flag in flags):
             flags = [*flags, f"--workdir={tmp_path / 'run'}"]
-        code, out, err = runs.run("main.py", *flags, **options)
+        code, _, err = runs.run("main.py", *flags, **options)
         assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and message in err, err
 
 

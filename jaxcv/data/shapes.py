@@ -15,7 +15,7 @@ from jaxcv.data.source import Arrays, Info, check_split, fingerprint
 from jaxcv.errors import ConfigError
 
 COUNTS = {"train": 8192, "val": 1024, "test": 2048}
-MEAN, STD = (0.5, 0.5, 0.5), (0.29, 0.29, 0.29)
+MEAN, STD = (0.391, 0.391, 0.391), (0.19, 0.19, 0.19)
 GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
 
 
@@ -111,6 +111,10 @@ def _colour(draws: Iterator[np.ndarray]) -> np.ndarray:
     return np.stack([next(draws) for _ in range(3)], -1)[:, None, None]  # n 1 1 3
 
 
+def _chroma(colour: np.ndarray) -> np.ndarray:
+    return colour - colour.mean(-1, keepdims=True)
+
+
 def _turn(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and sine as (n, 1, 1), rounded from float64: float32's own differ between processors."""
     angle = angle.astype(np.float64)[:, None, None]
@@ -143,7 +147,7 @@ def _draw(base: int, first: int, count: int, size: int) -> tuple[np.ndarray, np.
     place = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     x, y = place[None, None, :], place[None, :, None]
 
-    radius = 0.15 + 0.25 * next(draws)  # the shape spans 30 to 80 % of the image
+    radius = 0.25 + 0.2 * next(draws)  # the shape spans 50 to 90 % of the image
     dx = (x - (radius + (1 - 2 * radius) * next(draws))[:, None, None]) / radius[:, None, None]
     dy = (y - (radius + (1 - 2 * radius) * next(draws))[:, None, None]) / radius[:, None, None]
     c, s = _turn(next(draws) * (2 * math.pi))
@@ -156,11 +160,10 @@ def _draw(base: int, first: int, count: int, size: int) -> tuple[np.ndarray, np.
     mask = np.where(distance < 0, labels[:, None, None] + 1, 0).astype(np.uint8)
     cover = np.clip(0.5 - distance, 0, 1)[..., None]  # the part of a pixel that the shape covers
 
-    # Shape and ground differ by at least 0.4 in every channel before texture, whatever their colours.
-    below = _colour(draws)
-    above = (below + 0.4 + 0.2 * _colour(draws)) % 1
-    ground = below + _texture(draws, x, y, noises[0])[..., None] * (_colour(draws) - 0.5) * 0.4
-    shape = above + _texture(draws, x, y, noises[1])[..., None] * (_colour(draws) - 0.5) * 0.4
+    # The shape is lighter than the ground, their hues are free: colour tells one image from another, not the class.
+    below, above = (mean + 0.4 * _chroma(_colour(draws)) for mean in (0.3, 0.7))
+    ground = below + _texture(draws, x, y, noises[0])[..., None] * (_colour(draws) - 0.5) * 0.1
+    shape = above + _texture(draws, x, y, noises[1])[..., None] * (_colour(draws) - 0.5) * 0.2
     reach = (0.06 + 0.08 * next(draws))[:, None, None] * (next(draws) < 0.5)[:, None, None] + 1e-6
     away = (x - next(draws)[:, None, None]) ** 2 + (y - next(draws)[:, None, None]) ** 2
     blob = np.clip(1 - away / reach**2, 0, 1) * noises[2]  # half of the images have a patch of noise without an edge
