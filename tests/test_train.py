@@ -100,7 +100,8 @@ def test_a_finished_run_is_told_again(whole):
 
 
 def test_four_devices_give_the_losses_of_one(tmp_path):
-    """To rounding. In float64, because in float32 a ReLU that rounding tips over moves so small a network visibly."""
+    """To the rounding of float32 parameters. Computed in float64, because in float32 a ReLU that rounding tips over
+    moves the loss of so small a network visibly."""
     curves = []
     for devices in (1, 4):
         workdir = tmp_path / str(devices)
@@ -109,7 +110,7 @@ def test_four_devices_give_the_losses_of_one(tmp_path):
         assert code == 0, err
         rows = runs.lines(workdir / "metrics.jsonl")
         curves.append([row["train/loss"] for row in rows if "train/loss" in row])
-    np.testing.assert_allclose(*curves, rtol=1e-10)
+    np.testing.assert_allclose(*curves, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
