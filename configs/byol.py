@@ -38,6 +38,8 @@ def demo() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "init_from": "",  # weights of the backbone: .safetensors or .pth, or a run's workdir; empty: drawn
+            "init_allow": (),  # tensors that may be missing or unused there: ("fc.*",)
             "data": {
                 "name": "shapes",
                 "workers": 0,  # processes that read ahead; 0: threads of this one
@@ -72,6 +74,7 @@ def demo() -> ConfigDict:
                 "weight_decay": 0.05,  # not on biases and norms
                 "clip_norm": 0.0,  # global norm of the gradient; 0: off
                 "ema_decay": 0.0,  # average of the online parameters to evaluate with; 0: off
+                "freeze": (),  # patterns of parameters that stay as they are: ("backbone.*",)
                 # Of these groups the one that `name` names is used.
                 "lars": {
                     "momentum": 0.9,
@@ -89,6 +92,7 @@ def demo() -> ConfigDict:
                 "save_every_epochs": 2.0,
                 "log_every_steps": 10,
                 "stop_on_collapse": False,  # else a warning
+                "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
             "eval": {
                 "every_epochs": 10.0,
@@ -96,7 +100,9 @@ def demo() -> ConfigDict:
                 "crop": 0,  # px, central; 0: the whole image
                 "knn": {"k": 200, "temperature": 0.1},
                 "probe": {"iterations": 100},  # L-BFGS steps per fit
-                "best": "val/knn_accuracy",  # the best checkpoint has the highest
+                "examples": 500,  # images of val of which features are kept, for the figures
+                "best": "val/knn_accuracy",  # the best checkpoint has the highest, or lowest loss
+                "report": "last",  # the test split sees the last checkpoint; best: the best one
             },
         }
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxcv.errors import UserError
@@ -96,6 +97,23 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for the last save."""
         self._manager.close()
+
+
+def restore_raw(workdir: Path, step: int | None = None) -> dict[str, Any]:
+    """The state of `step` (None: the latest) as nested dictionaries and lists of numpy arrays; writes nothing.
+
+    Raises UserError where there is none.
+    """
+    folder = workdir.absolute() / "checkpoints"
+    saved = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    if not saved or step not in (None, *saved):
+        what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
+        raise UserError(f"{workdir} has {what}; there are {', '.join(map(str, saved)) or 'none'}.")
+    path = folder / str(saved[-1] if step is None else step) / "state"
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        tree = checkpointer.metadata(path).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
 def _score(metrics: dict) -> float:

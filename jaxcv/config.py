@@ -21,12 +21,14 @@ def nearest(name: str, names: list[str]) -> str:
 def call(function: Callable, options: Mapping[str, Any], *, group: str, **given: Any) -> Any:
     """function(**given, **options), after the options' names have been checked against its keyword arguments.
 
-    Raises ConfigError naming the key of config.`group` that the function does not have or lacks.
+    Raises ConfigError naming the key of config.`group` that the function does not have or lacks. A function that takes
+    any keyword checks those it does not name itself.
     """
     parameters = inspect.signature(function).parameters
     names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD and name not in given]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in options:
-        if name not in names:
+        if name not in names and not open_ended:
             raise ConfigError(f"config.{group} has no key {name!r}; {nearest(name, names)}")
     for name in names:
         if parameters[name].default is inspect.Parameter.empty and name not in options:

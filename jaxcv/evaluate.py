@@ -1,12 +1,14 @@
 """Evaluation of a state on whole splits: the task's own sums, and probes of frozen features."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxcv.config import call
 from jaxcv.data.pipeline import eval_batches
+from jaxcv.data.source import first
 from jaxcv.experiment import Experiment
 from jaxcv.mesh import put, replicated
 from jaxcv.optim import averaged
@@ -15,7 +17,7 @@ from jaxcv.step import TrainState
 
 
 def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping) -> Callable:
-    """Returns evaluate(state, splits) -> {"split/name": float}, exact over each split.
+    """Returns evaluate(state, splits) -> ({"split/name": float}, {"split/name": array}), exact over each split.
 
     knn, probe: options of `make_knn` and `make_linear` on the features that `predict` gives, whose bank and
     training set is the split `train`; left out if empty, and where the data have no classes.
@@ -26,19 +28,18 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     extract = make_extract(experiment.predict, mesh)
 
     def batches(split: str) -> Iterable[dict]:
-        return eval_batches(
-            sources[split],
-            batch_size=batch_size,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        return _batches(sources[split], batch_size)
 
-    def evaluate(state: TrainState, splits: tuple[str, ...]) -> dict[str, float]:
+    def evaluate(state: TrainState, splits: tuple[str, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         params, extra = averaged(state.params, state.opt_state), state.extra
-        values = {}
+        values, arrays = {}, {}
         for split in splits:
             sums = _total(measure(params, extra, put(mesh, batch)) for batch in batches(split))
-            values |= {f"{split}/{name}": float(value) for name, value in task.summarize(sums).items()}
+            for name, value in task.summarize(sums).items():
+                if np.ndim(value):
+                    arrays[f"{split}/{name}"] = np.asarray(value)
+                else:
+                    values[f"{split}/{name}"] = float(value)
         if num_classes > 1 and (knn or probe):
             train = extract(params, extra, batches("train"))
             given = {"mesh": mesh, "num_classes": num_classes}
@@ -50,9 +51,36 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
             for split in splits:
                 features = extract(params, extra, batches(split))
                 values |= {f"{split}/{name}": score(features) for name, score in scores.items()}
-        return values
+        return values, arrays
 
     return evaluate
+
+
+def make_examples(experiment: Experiment, *, split: str, count: int, batch_size: int) -> Callable:
+    """Returns examples(state) -> {name: array}: what `predict` says of a split's first `count` images, but logits."""
+    mesh, source = experiment.mesh, first(experiment.sources[split], count)
+
+    def forward(params: Any, extra: Any, batch: dict) -> tuple:
+        out = experiment.predict(params, extra, batch["image"])
+        return {name: value for name, value in out.items() if name != "logits"}, batch["valid"]
+
+    predict = jax.jit(forward, out_shardings=replicated(mesh))
+
+    def examples(state: TrainState) -> dict[str, np.ndarray]:
+        params, parts = averaged(state.params, state.opt_state), []
+        for batch in _batches(source, batch_size):
+            out, valid = jax.device_get(predict(params, state.extra, put(mesh, batch)))
+            parts.append({name: value[valid > 0] for name, value in out.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    return examples
+
+
+def _batches(source: Any, batch_size: int) -> Iterable[dict]:
+    """This process's share of all batches of a source."""
+    return eval_batches(
+        source, batch_size=batch_size, process_index=jax.process_index(), process_count=jax.process_count()
+    )
 
 
 def _total(sums: Iterable[dict]) -> dict[str, np.ndarray]:

@@ -1,28 +1,36 @@
 """What a config describes, built. With train.py the only file that reads the whole config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
+from flax import linen as nn
 from jax.sharding import Mesh
 
 from jaxcv.config import call, load, require, steps, without
 from jaxcv.data.pipeline import train_batches
-from jaxcv.data.source import first
+from jaxcv.data.source import Info, first
 from jaxcv.errors import ConfigError
+from jaxcv.freeze import freeze
 from jaxcv.mesh import check_batch_size, make_mesh, replicated
-from jaxcv.optim import make_optimizer, make_schedule
+from jaxcv.models.weights import Row, fit
+from jaxcv.optim import make_optimizer
+from jaxcv.pretrained import read
+from jaxcv.prng import stream
+from jaxcv.schedules import Schedule, make_schedule
 from jaxcv.step import Task, TrainState, make_init, make_update
 
 SPLITS = ("train", "val", "test")
 KEYS = (
-    *("seed", "data.name", "data.workers", "data.limit", "augment", "model.name", "task.name"),
+    *("seed", "init_from", "init_allow"),
+    *("data.name", "data.workers", "data.limit", "augment", "model.name", "task.name"),
     *("optim.name", "optim.schedule", "optim.lr", "optim.lr_batch_size"),
-    *("optim.weight_decay", "optim.clip_norm", "optim.ema_decay"),
-    *("train.batch_size", "train.accumulate", "train.log_every_steps", "train.stop_on_collapse"),
-    *("eval.batch_size", "eval.crop", "eval.knn", "eval.probe", "eval.best"),
+    *("optim.weight_decay", "optim.clip_norm", "optim.ema_decay", "optim.freeze"),
+    *("train.batch_size", "train.accumulate", "train.log_every_steps", "train.stop_on_collapse", "train.patience"),
+    *("eval.batch_size", "eval.crop", "eval.knn", "eval.probe", "eval.examples", "eval.best", "eval.report"),
 )
 
 
@@ -38,7 +46,8 @@ class Experiment(NamedTuple):
     diagnose: Callable  # training metrics -> a warning, or ""
     steps_per_epoch: int
     total_steps: int
-    init: Callable  # batch -> TrainState; jitted
+    network: dict  # shapes of the variables that `init_from` may give
+    init: Callable  # (batch, weights for `network` or None) -> TrainState; jitted
     update: Callable  # (state, batch) -> (state, metrics); jitted, and takes the state's memory
     abstract: TrainState  # shapes, dtypes and layouts of a state
 
@@ -62,20 +71,21 @@ def build(config: Any) -> Experiment:
     steps_per_epoch = count // train.batch_size
     total_steps = steps(train, "total", group="train", steps_per_epoch=steps_per_epoch)
 
-    kind = load("tasks", config.task.name, "make", group="task")
-    network = load("models", config.model.name, "Model", group="model")
-    model = call(network.Model, without(config.model, "name"), group="model", num_classes=kind.num_outputs(info))
-    augment = call(kind.make_augment, config.augment.to_dict(), group="augment", info=info)
-    predict = kind.make_predict(model, info, crop=config.eval.crop)
-    options = without(config.task, "name")
-    given = {"model": model, "augment": augment, "predict": predict, "total_steps": total_steps}
-    task = call(kind.make, options, group="task", **given)
-
-    schedule, tx = _optimizer(config.optim, train.batch_size, steps_per_epoch, total_steps)
+    network = make_network(config, info)
+    kind, options = network.kind, without(config.task, "name")
+    given = {"info": info, "total_steps": total_steps}
+    parts = {"model": network.model, "augment": network.augment, "predict": network.predict}
+    task = call(kind.make, options, group="task", **parts, **given)
+    task = task._replace(
+        loss=freeze(task.loss, config.optim.freeze, statistics=config.optim.get("freeze_statistics", True))
+    )
+    schedule = _schedule(config.optim, train.batch_size, steps_per_epoch, total_steps)
+    tx = make_tx(config.optim, schedule)
     layout = replicated(mesh)
     # It runs once, so what counts is how soon it is compiled: five times sooner unoptimised.
     quick = {"xla_backend_optimization_level": 0}
-    init = jax.jit(make_init(task, tx, seed=config.seed), out_shardings=layout, compiler_options=quick)
+    init = _make_init(kind, make_init(task, tx, seed=config.seed), tx)
+    init = jax.jit(init, out_shardings=layout, compiler_options=quick)
     update = make_update(task, tx, seed=config.seed, accumulate=train.accumulate)
     example = {name: np.asarray(value) for name, value in sources["train"][0].items()}
     batch = {name: jax.ShapeDtypeStruct((train.batch_size, *x.shape), x.dtype) for name, x in example.items()}
@@ -83,17 +93,75 @@ def build(config: Any) -> Experiment:
     return Experiment(
         mesh=mesh,
         sources=sources,
-        augment=augment,
+        augment=network.augment,
         task=task,
-        predict=predict,
+        predict=network.predict,
         schedules={"learning_rate": schedule, **kind.make_schedules(total_steps, **options)},
         diagnose=kind.diagnose,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
+        network=kind.get_network(shapes.params, shapes.extra),
         init=init,
         update=jax.jit(update, donate_argnums=0, out_shardings=layout),
         abstract=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), shapes),
     )
+
+
+class Network(NamedTuple):
+    """What a config says of the network and of what it sees."""
+
+    kind: Any  # the task's module
+    model: nn.Module
+    augment: Callable
+    predict: Callable
+
+
+def make_network(config: Any, info: Info) -> Network:
+    """Builds the network for data that are described by `info`."""
+    kind = load("tasks", config.task.name, "make", group="task")
+    options = without(config.task, "name")
+    # where the classes are not known, the model's own number
+    model = make_model(config, **({"num_classes": kind.num_outputs(info, **options)} if info.classes else {}))
+    augment = call(kind.make_augment, config.augment.to_dict(), group="augment", info=info)
+    predict = kind.make_predict(model, info, crop=config.eval.crop, stage=config.eval.get("stage", ""), **options)
+    return Network(kind, model, augment, predict)
+
+
+def make_model(config: Any, **fields: Any) -> nn.Module:
+    """The network of config.model, with `fields` where it does not say otherwise."""
+    found = load("models", config.model.name, "Model", group="model")
+    return call(found.Model, {**fields, **without(config.model, "name")}, group="model")
+
+
+def outline(config: Any, *, classes: int = 0) -> Info:
+    """What is known of the config's data without reading them; with `classes`, as if they had so many."""
+    data = load("data", config.data.name, "source", group="data")
+    info = data.outline(**without(config.data, "name"))
+    return info._replace(classes=tuple(map(str, range(classes)))) if classes else info
+
+
+def image_shape(augment: Callable, info: Info) -> tuple[int, int, int]:
+    """(h, w, c) of the images that the network is trained on."""
+    batch = {"image": jax.ShapeDtypeStruct((1, *info.shape), np.uint8), "label": jax.ShapeDtypeStruct((1,), np.int32)}
+    seen = jax.eval_shape(augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
+    return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
+
+
+def pretrained(experiment: Experiment, source: str, allow: Sequence[str]) -> tuple[Any, list[Row]]:
+    """The weights in `source` for `experiment.init`, and what became of each tensor, which is still to be checked.
+
+    allow: patterns of tensors that may be missing or unused.
+    """
+    return fit(read(source), experiment.network, allow=tuple(allow))
+
+
+def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict[str, np.ndarray]:
+    """The images that the network sees of `batch` at a step, by name, float in [0, 1] again."""
+    info = experiment.sources["train"].info
+    key = jax.random.fold_in(stream(jax.random.key(seed), "train"), step)
+    views = jax.device_get(jax.jit(experiment.augment)(key, batch))
+    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
+    return {name: view * info.std + info.mean for name, view in images.items()}
 
 
 def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:
@@ -111,11 +179,42 @@ def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:
     )
 
 
-def _optimizer(options: Any, batch_size: int, steps_per_epoch: int, total_steps: int) -> tuple:
-    """The schedule and the optimiser of config.optim; `lr` is for `lr_batch_size` images (0: for any number)."""
-    warmup = steps(options, "warmup", group="optim", steps_per_epoch=steps_per_epoch)
+def _make_init(kind: Any, init: Callable, tx: Any) -> Callable:
+    """`init` that lets the weights it is given, a tree with None where there is none, take the place of drawn ones."""
+
+    def start(batch: dict, weights: Any = None) -> TrainState:
+        state = init(batch)
+        if weights is None:
+            return state
+        drawn = kind.get_network(state.params, state.extra)
+        network = jax.tree.map(lambda w, x: x if w is None else w, weights, drawn, is_leaf=lambda w: w is None)
+        params, extra = kind.set_network(state.params, state.extra, network)
+        return state._replace(params=params, extra=extra, opt_state=tx.init(params))
+
+    return start
+
+
+def _schedule(options: Any, batch_size: int, steps_per_epoch: int, total_steps: int) -> Schedule:
+    """The learning rate of config.optim; `lr` is for `lr_batch_size` images (0: for any number)."""
     lr = options.lr * batch_size / options.lr_batch_size if options.lr_batch_size else options.lr
-    schedule = make_schedule(options.schedule, lr=lr, total_steps=total_steps, warmup_steps=warmup)
-    shared = {name: options[name] for name in ("weight_decay", "clip_norm", "ema_decay")}
-    own = options.get(options.name, {})  # only the optimiser's own group is used, so `name` alone changes it
-    return schedule, make_optimizer(options.name, schedule, **shared, options=dict(own))
+    return make_schedule(
+        options.schedule,
+        lr=lr,
+        total_steps=total_steps,
+        warmup_steps=steps(options, "warmup", group="optim", steps_per_epoch=steps_per_epoch),
+        steps_per_epoch=steps_per_epoch,
+        options=_own(options, options.schedule),
+    )
+
+
+def make_tx(options: Any, schedule: Schedule) -> optax.GradientTransformation:
+    """The optimiser of config.optim."""
+    names = ("weight_decay", "decay_all", "no_decay", "clip_norm", "ema_decay", "lr_multipliers", "freeze")
+    shared = {name: options[name] for name in names if name in options}
+    return make_optimizer(options.name, schedule, **shared, options=_own(options, options.name))
+
+
+def _own(options: Any, name: str) -> dict[str, Any]:
+    """The group of options that is called `name`: other optimisers' and schedules' are not used, so `name` alone
+    changes them."""
+    return options[name].to_dict() if name in options else {}

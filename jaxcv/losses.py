@@ -1,6 +1,11 @@
-"""Losses: per-example values, unreduced."""
+"""Losses: values per example or per pixel, unreduced.
+
+Of dense labels, one that is not in 0 .. n - 1 is void: its pixel belongs to no class. A class that is to be ignored is
+relabelled so before.
+"""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -10,3 +15,104 @@ def cosine_distance(prediction: jax.Array, target: jax.Array) -> jax.Array:
     Args: prediction, target: float, (..., d).  Returns: (...) in [0, 4].
     """
     return 2 - 2 * optax.cosine_similarity(prediction, target, epsilon=1e-6)
+
+
+def smooth(target: jax.Array, share: float) -> jax.Array:
+    """(1 - share) target + share / c, for targets (..., c): label smoothing (arXiv 1512.00567, sec. 7)."""
+    return (1 - share) * target + share / target.shape[-1]
+
+
+def softmax_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """-sum_c target_c log softmax(logits)_c: float (..., n), (..., c) -> (...), for c <= n.
+
+    A network may have more outputs than there are classes; those beyond have target 0.
+    """
+    extra = logits.shape[-1] - target.shape[-1]
+    target = jnp.pad(target, [(0, 0)] * (target.ndim - 1) + [(0, extra)])
+    return optax.softmax_cross_entropy(logits, target)
+
+
+def sigmoid_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Binary cross-entropy, summed over the classes: float (..., c), (..., c) -> (...).
+
+    One logit and two classes: it is that of the second class.
+    """
+    target = target[..., 1:] if logits.shape[-1] == 1 else target
+    return optax.sigmoid_binary_cross_entropy(logits, target).sum(-1)
+
+
+def pixel_cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """-log softmax(logits)_label: float (..., n), int (...) -> (...); where the label is void, 0 without gradient."""
+    return softmax_cross_entropy(logits, jax.nn.one_hot(label, logits.shape[-1]))
+
+
+def pixel_binary_cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+    """Binary cross-entropy of each class against the rest, mean over the classes: float (..., n), int (...) -> (...).
+
+    The mean over all pixels is torch's BCEWithLogitsLoss of one-hot targets, as in pochih/FCN-pytorch: there a void
+    pixel is one that is none of the classes. `pixel_weight` leaves it out.
+    """
+    return optax.sigmoid_binary_cross_entropy(logits, jax.nn.one_hot(label, logits.shape[-1])).mean(-1)
+
+
+def pixel_weight(label: jax.Array, class_weight: jax.Array) -> jax.Array:
+    """The weight of each label's class, and 0 for void: int (...), float (n,) -> float (...)."""
+    one_hot = jax.nn.one_hot(label, len(class_weight))
+    return jnp.matmul(one_hot, class_weight, precision=jax.lax.Precision.HIGHEST)
+
+
+def weighted_mean(loss: jax.Array, weight: jax.Array) -> jax.Array:
+    """sum(weight loss) / sum(weight) of two arrays of one shape; 0 if all weights are.
+
+    Of `pixel_cross_entropy` and `pixel_weight` it is the mean of torch's CrossEntropyLoss(class_weight, ignore_index).
+    """
+    total = weight.sum()
+    return (weight * loss).sum() / jnp.where(total > 0, total, 1)
+
+
+def poly1(cross_entropy: jax.Array, *, epsilon: float = 1.0) -> jax.Array:
+    """ce + epsilon (1 - exp(-ce)), of any shape: Poly-1 (arXiv 2204.12511).
+
+    Of each pixel's cross-entropy, exp(-ce) is the probability of its class. The mean of a batch can be put in instead,
+    as public code does with epsilon 2: that is another loss.
+    """
+    return cross_entropy - epsilon * jnp.expm1(-cross_entropy)
+
+
+def focal(cross_entropy: jax.Array, *, gamma: float = 2.0) -> jax.Array:
+    """(1 - exp(-ce))^gamma ce, of any shape: the focal loss (arXiv 1708.02002, eq. 4); gamma >= 0, and 0 is ce itself.
+
+    Its alpha is a weight of classes: `pixel_weight`.
+    """
+    error = jnp.maximum(-jnp.expm1(-cross_entropy), 1e-12)  # at 0 a power below 1 has no gradient
+    return error**gamma * cross_entropy
+
+
+def sigmoid_focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha: float = 0.25) -> jax.Array:
+    """The focal loss of each class for itself (arXiv 1708.02002, eq. 5): float (..., c), (..., c) -> (..., c).
+
+    target: 0 or 1.  alpha weighs the positives, 1 - alpha the negatives.
+    """
+    balance = alpha * target + (1 - alpha) * (1 - target)
+    return balance * focal(optax.sigmoid_binary_cross_entropy(logits, target), gamma=gamma)
+
+
+def overlap(probability: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums over the pixels of each image, of p y and of p + y, for `jaccard` and `dice`; y is the one-hot label.
+
+    Args: probability: float (b, h, w, n).  label: int (b, h, w).  weight: float (b, h, w), as of `pixel_weight`.
+    Returns: two float (b, n). To score a batch as one image, add up the rows of each first.
+    """
+    target = jax.nn.one_hot(label, probability.shape[-1])
+    weight = weight[..., None]
+    return (weight * probability * target).sum((1, 2)), (weight * (probability + target)).sum((1, 2))
+
+
+def jaccard(both: jax.Array, total: jax.Array, *, smooth: float) -> jax.Array:
+    """1 - (both + smooth) / (total - both + smooth), in [0, 1], of `overlap`: soft IoU (Rahman & Wang 2016)."""
+    return 1 - (both + smooth) / (total - both + smooth)
+
+
+def dice(both: jax.Array, total: jax.Array, *, smooth: float) -> jax.Array:
+    """1 - (2 both + smooth) / (total + smooth), in [0, 1], of `overlap`: soft Dice (arXiv 1606.04797, unsquared)."""
+    return 1 - (2 * both + smooth) / (total + smooth)

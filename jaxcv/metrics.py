@@ -1,7 +1,14 @@
-"""Metrics: sums that add over batches and devices, and the functions that divide them."""
+"""Metrics: sums that add over batches and devices, and the functions that divide them.
+
+Of dense labels, one that is not in 0 .. n - 1 is void: its pixel belongs to no class.
+"""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+SCORE_BINS = 32768  # 512 to the unit of log-odds: of millions of pixels an error below 0.001 once a network has learnt
+SCORE_RANGE = 32.0  # log-odds from -32 to 32; float32 knows no probability between that of 16.6 and 1
 
 
 def moments(x: jax.Array, valid: jax.Array | None = None) -> dict[str, jax.Array]:
@@ -32,3 +39,197 @@ def spread(sums: dict) -> dict:
         "feature_std": (variance**0.5).mean() * len(variance) ** 0.5,
         "effective_rank": variance.sum() ** 2 / ((covariance**2).sum() + 1e-20),
     }
+
+
+def most_probable(logits: jax.Array) -> jax.Array:
+    """The class of each row of logits, int32; a single logit is that of the second of two classes."""
+    return (logits[..., 0] > 0).astype(jnp.int32) if logits.shape[-1] == 1 else logits.argmax(-1)
+
+
+def classification(
+    logits: jax.Array, label: jax.Array, valid: jax.Array, loss: jax.Array, classes: int
+) -> dict[str, jax.Array]:
+    """Sums for `summarize_classification`.
+
+    Args: logits: float32 (b, n), n >= classes or 1.  label: int (b,).  valid: (b,) of 1 and 0; rows with 0 do not
+    count.  loss: float32 (b,).
+    """
+    predicted = jnp.minimum(most_probable(logits), classes)  # the last column: an output that is none of the classes
+    rows = jax.nn.one_hot(label, classes) * valid[:, None]
+    hit = (predicted == label) * valid
+    above = (logits > jnp.take_along_axis(logits, label[:, None] % logits.shape[-1], -1)).sum(-1)
+    return {
+        "count": valid.sum(),
+        "loss": (loss * valid).sum(),
+        "correct": hit.sum(),
+        "top5": ((above < 5) * valid).sum(),
+        "batch_accuracy": hit.sum() / valid.sum(),
+        "batches": jnp.ones(()),
+        "confusion": jnp.matmul(rows.T, jax.nn.one_hot(predicted, classes + 1), precision=jax.lax.Precision.HIGHEST),
+    }
+
+
+def summarize_classification(sums: dict) -> dict:
+    """From the sums over a set; `loss` and accuracies in [0, 1].
+
+    accuracy: correct / all.  top5_accuracy: the label is among the five most probable (only of more than five classes).
+    class_mean_accuracy: the mean of `class_accuracy`, an array, nan for a class without images.  batch_mean_accuracy:
+    the mean of the accuracies of the evaluation's batches, which weighs images of a smaller last batch more.
+    confusion: an array (classes, classes + 1), rows are labels, the last column outputs that are none of the classes.
+    """
+    count = sums["count"]
+    confusion = np.asarray(sums["confusion"])
+    rows = confusion.sum(1)
+    class_accuracy = np.where(rows > 0, confusion.diagonal() / np.maximum(rows, 1), np.nan)
+    values = {
+        "loss": sums["loss"] / count,
+        "accuracy": sums["correct"] / count,
+        "top5_accuracy": sums["top5"] / count,
+        "class_mean_accuracy": np.nanmean(class_accuracy),
+        "batch_mean_accuracy": sums["batch_accuracy"] / sums["batches"],
+        "class_accuracy": class_accuracy,
+        "confusion": confusion,
+    }
+    if len(confusion) <= 5:
+        del values["top5_accuracy"]
+    return values
+
+
+def segmentation(
+    prediction: jax.Array, label: jax.Array, valid: jax.Array, loss: jax.Array, weight: jax.Array, classes: int
+) -> dict[str, jax.Array]:
+    """Sums for `summarize_segmentation`.
+
+    Args: prediction, label: int (b, h, w).  valid: (b,) of 1 and 0; rows with 0 do not count.  loss, weight: float32,
+    both (b, ...): of pixels or of images.  classes: at least 2.
+    """
+
+    def index(x):  # what is none of the classes comes last
+        x = x.astype(jnp.int32)
+        return jnp.where((x >= 0) & (x < classes), x, classes)
+
+    # Counting integers is exact in any order, and needs no memory for one-hot pixels.
+    image = jnp.arange(len(label))[:, None, None]
+    counts = jnp.zeros((len(label), classes + 1, classes + 1), jnp.int32)  # image, label, prediction
+    counts = counts.at[image, index(label), index(prediction)].add(1) * valid.astype(jnp.int32)[:, None, None]
+    hits = jnp.diagonal(counts, axis1=1, axis2=2)[:, :classes]  # b n
+    union = (counts.sum(2) + counts.sum(1))[:, :classes] - hits
+    weight = weight * valid.reshape(-1, *[1] * (weight.ndim - 1))
+    sums = {
+        "confusion": counts.sum(0),
+        "images": valid.sum(),
+        "batches": jnp.ones(()),
+        "loss": (weight * loss).sum(),
+        "weight": weight.sum(),
+        "batch_loss": (weight * loss).sum() / weight.sum(),
+        "batch_accuracy": hits.sum() / counts[:, :classes].sum(),
+        "image_accuracy": (hits.sum(1) / label[0].size).sum(),
+        "image_iou": (hits / jnp.maximum(union, 1)).sum(0),
+        "images_of_class": (union > 0).sum(0),
+    }
+    if classes == 2:
+        iou = (hits[:, 1] + 1e-6) / (union[:, 1] + 1e-6)
+        score = (jnp.ceil(jnp.clip(20 * (iou - 0.5), 0, 10)) / 10 * valid).sum()
+        sums |= {"kaggle10": score, "batch_kaggle10": score / valid.sum()}
+    return sums
+
+
+def summarize_segmentation(sums: dict) -> dict:
+    """From the sums over a set; all but losses in [0, 1]. IoU: hits / (label or prediction is the class).
+
+    loss: the weighted mean over the set.  acc/pixel: hits / pixels, without void ones.  loss/batch_mean and
+    acc/batch_mean: the means of these over batches, nan if one has void pixels alone.
+    acc/pixel_mean_image: the mean over images of hits / all pixels, so that a void one is a miss (pochih/FCN-pytorch).
+    miou/pooled: IoU from one confusion matrix, without void pixels, averaged over the classes; nan if one is neither
+    in labels nor predictions (torchvision). miou/pooled_zero: that class counts as 0 (union of at least 1).
+    miou/pooled_nanmean: it is left out (MMSegmentation's mIoU).  iou/micro: from that matrix too, the classes' counts
+    added up before dividing (segmentation_models_pytorch).
+    miou/landcover6 (of 6 or 7 classes): the mean over the first six classes, nan as above. Every pixel counts: where
+    the label is another or void, predicting one of the six is a false positive.
+    miou/per_image_nanmean: IoU of each class in each image that has it in label or prediction, every pixel counting,
+    averaged over images, then classes (pochih/FCN-pytorch).
+    iou_fg/kaggle10 (of 2 classes): IoU of class 1 in each image, every pixel counting, both counts plus 1e-6, to the
+    share of the thresholds 0.5, 0.55, ... 0.95 it exceeds; averaged over each batch, then over batches.
+    iou_fg/kaggle10_mean_image: averaged over images.
+    Arrays: class_iou and class_accuracy, pooled without void pixels; class_image_iou, per image; each (classes,), nan
+    for a class without pixels. confusion: (classes + 1, classes + 1), rows are labels, the last row void, the last
+    column outputs that are none of the classes.
+    """
+    confusion = np.asarray(sums["confusion"])
+    classes = len(confusion) - 1
+    labelled = confusion[:classes]
+    hits, pixels = labelled.diagonal(), labelled.sum(1)
+    class_iou, image_iou = _iou(labelled), _ratio(sums["image_iou"], sums["images_of_class"])
+    values = {
+        "loss": sums["loss"] / sums["weight"],
+        "loss/batch_mean": sums["batch_loss"] / sums["batches"],
+        "acc/pixel": hits.sum() / pixels.sum(),
+        "acc/batch_mean": sums["batch_accuracy"] / sums["batches"],
+        "acc/pixel_mean_image": sums["image_accuracy"] / sums["images"],
+        "miou/pooled": class_iou.mean(),
+        "miou/pooled_zero": np.nan_to_num(class_iou).mean(),
+        "miou/pooled_nanmean": np.nanmean(class_iou),
+        "iou/micro": hits.sum() / (pixels.sum() + labelled[:, :classes].sum() - hits.sum()),
+        "miou/per_image_nanmean": np.nanmean(image_iou),
+        "class_iou": class_iou,
+        "class_image_iou": image_iou,
+        "class_accuracy": _ratio(hits, pixels),
+        "confusion": confusion,
+    }
+    if classes in (6, 7):
+        values["miou/landcover6"] = _iou(confusion)[:6].mean()
+    if classes == 2:
+        values["iou_fg/kaggle10"] = sums["batch_kaggle10"] / sums["batches"]
+        values["iou_fg/kaggle10_mean_image"] = sums["kaggle10"] / sums["images"]
+    return values
+
+
+def pixel_scores(logits: jax.Array, label: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
+    """Sums for `summarize_pixel_scores`: histograms of each class's softmax log-odds, of its pixels and of all others.
+
+    Args: logits: float32 (b, h, w, n).  label: int (b, h, w); void pixels do not count.  valid: (b,) of 1 and 0; rows
+    with 0 do not count.
+    """
+    classes = logits.shape[-1]
+    label = label.astype(jnp.int32)
+    log_p = jax.nn.log_softmax(logits)
+    log_odds = log_p - jnp.log(-jnp.expm1(log_p))
+    score = jnp.clip((log_odds / SCORE_RANGE + 1) * (SCORE_BINS / 2), 0, SCORE_BINS - 1).astype(jnp.int32)
+    each = jnp.arange(classes)[None, None, None]
+    positive = (label[..., None] == each).astype(jnp.int32)  # b h w n
+    counted = (label >= 0) & (label < classes) & (valid[:, None, None] > 0)
+    histogram = jnp.zeros((2, classes, SCORE_BINS), jnp.int32)
+    histogram = histogram.at[positive, each, score].add(counted[..., None].astype(jnp.int32))
+    return {"negatives": histogram[0], "positives": histogram[1]}
+
+
+def summarize_pixel_scores(sums: dict) -> dict:
+    """Average precision of each class over all pixels of a set: the area under its precision-recall curve's envelope.
+
+    As VOC 2010 on: each step of recall counts with the highest precision at this recall or above. Scores within a bin
+    are one threshold, which makes it the least that any order among them gives; the exact value is at most
+    `ap/pixel_voc_error` higher, what is gained where each bin's positives come first.
+    ap/pixel_voc: the mean over the classes, nan if one has no pixels.  class_ap: an array (classes,).
+    """
+    positives, negatives = (np.asarray(sums[name])[:, ::-1] for name in ("positives", "negatives"))  # best first
+    hits, misses = positives.cumsum(1), negatives.cumsum(1)
+
+    def average(misses):
+        precision = hits / np.maximum(hits + misses, 1)
+        envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+        return _ratio((positives * envelope).sum(1), hits[:, -1])
+
+    least, most = average(misses), average(misses - negatives)
+    return {"ap/pixel_voc": least.mean(), "ap/pixel_voc_error": (most - least).mean(), "class_ap": least}
+
+
+def _iou(confusion: np.ndarray) -> np.ndarray:
+    """IoU of each class, of counts (labels, classes + 1) for as many labels or one, void, more."""
+    classes = confusion.shape[1] - 1
+    hits = confusion.diagonal()[:classes]
+    return _ratio(hits, confusion[:classes].sum(1) + confusion[:, :classes].sum(0) - hits)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, nan for 0 / 0."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

@@ -1,9 +1,9 @@
-"""Learning-rate schedules and optimisers from config, as optax chains.
+"""Optimisers from config, as optax chains, with decay, learning rates and freezing by the parameters' names.
 
 The order is torch's and that of BYOL's code: gradient -> clip -> decay -> momentum or Adam -> times -learning rate.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,41 +12,18 @@ import optax
 
 from jaxcv.config import call, nearest
 from jaxcv.errors import ConfigError
-
-Schedule = Callable[[Any], Any]  # step (from 0) -> learning rate
-
-# ---------------------------------------------------------------------------------------------------------- schedules
-
-
-def constant(lr: float, total_steps: int, warmup_steps: int) -> Schedule:
-    """Linear warm-up from 0 to `lr`, which then stays."""
-    warmup = optax.schedules.linear_schedule(0.0, lr, warmup_steps)
-    return optax.schedules.join_schedules([warmup, optax.schedules.constant_schedule(lr)], [warmup_steps])
-
-
-def cosine(lr: float, total_steps: int, warmup_steps: int) -> Schedule:
-    """Linear warm-up from 0 to `lr` in `warmup_steps`, then half a cosine to 0 at `total_steps`."""
-    return optax.schedules.warmup_cosine_decay_schedule(0.0, lr, warmup_steps, total_steps)
-
-
-SCHEDULES = {"constant": constant, "cosine": cosine}
-
-
-def make_schedule(name: str, *, lr: float, total_steps: int, warmup_steps: int = 0) -> Schedule:
-    """The schedule called `name` with peak learning rate `lr`; durations in steps."""
-    if name not in SCHEDULES:
-        raise ConfigError(f"config.optim.schedule={name!r} is unknown; {nearest(name, list(SCHEDULES))}")
-    if warmup_steps >= total_steps > 0 and name != "constant":
-        raise ConfigError(f"config.optim: the warm-up ({warmup_steps} steps) must end before the run ({total_steps}).")
-    return SCHEDULES[name](lr, total_steps, warmup_steps)
-
-
-# --------------------------------------------------------------------------------------------------------- optimisers
+from jaxcv.paths import check, lookup, matches
+from jaxcv.schedules import Schedule
 
 
 def sgd(schedule: Schedule, decay: Any, *, momentum: float = 0.9, nesterov: bool = False):
     """SGD with momentum; the decay joins the gradient."""
     return optax.chain(decay, optax.trace(momentum, nesterov))
+
+
+def rmsprop(schedule: Schedule, decay: Any, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0):
+    """RMSprop as in torch.optim.RMSprop: `eps` outside the root; the decay joins the gradient."""
+    return optax.chain(decay, optax.scale_by_rms(alpha, eps, eps_in_sqrt=False), optax.trace(momentum))
 
 
 def adam(schedule: Schedule, decay: Any, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
@@ -78,7 +55,7 @@ def lars(
     )
 
 
-OPTIMIZERS = {"sgd": sgd, "adam": adam, "adamw": adamw, "lars": lars}
+OPTIMIZERS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "adamw": adamw, "lars": lars}
 
 
 def make_optimizer(
@@ -86,24 +63,54 @@ def make_optimizer(
     schedule: Schedule,
     *,
     weight_decay: float = 0.0,
+    decay_all: bool = False,
+    no_decay: Sequence[str] = (),
     clip_norm: float = 0.0,
     ema_decay: float = 0.0,
+    lr_multipliers: Sequence[tuple[str, float]] = (),
+    freeze: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> optax.GradientTransformation:
-    """The optimiser called `name` with its own `options`.
+    """The optimiser called `name` with its own `options`; patterns are those of jaxcv/paths.py.
 
-    weight_decay: on all parameters but biases and those of norms.  clip_norm: the gradient's global norm is at most
-    this (0: off).  ema_decay: keeps an average of the parameters in the optimiser's state (0: off), see `averaged`.
+    weight_decay: on all parameters but biases and those of norms, and on these too with `decay_all`, as in torch.
+    no_decay: patterns of parameters without decay in any case.
+    clip_norm: the gradient's global norm is at most this (0: off).
+    ema_decay: keeps an average of the parameters in the optimiser's state (0: off), see `averaged`.
+    lr_multipliers: (pattern, factor) pairs; the first pattern that matches a parameter scales its learning rate.
+    freeze: patterns of parameters that stay as they are, bit for bit, and have no part in state and clipping.
+
+    Raises ConfigError; `init` does for patterns that match no parameter.
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"config.optim.name={name!r} is unknown; {nearest(name, list(OPTIMIZERS))}")
-    decay = optax.add_decayed_weights(weight_decay, not_bias_or_norm) if weight_decay else optax.identity()
-    return optax.chain(
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in lr_multipliers):
+        raise ConfigError('config.optim.lr_multipliers must be pairs, such as (("backbone.*", 0.1),).')
+
+    def decayed(params: Any) -> Any:
+        kinds, excepted = not_bias_or_norm(params), matches(params, no_decay)
+        return jax.tree.map(lambda kind, excepted: (kind or decay_all) and not excepted, kinds, excepted)
+
+    decay = optax.add_decayed_weights(weight_decay, decayed) if weight_decay else optax.identity()
+    train = optax.chain(
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         call(OPTIMIZERS[name], options or {}, group=f"optim.{name}", schedule=schedule, decay=decay),
         optax.scale_by_learning_rate(schedule),
+        scale_by_name(lr_multipliers),
         average_params(ema_decay) if ema_decay else optax.identity(),
     )
+    rules = [(pattern, "keep") for pattern in freeze]
+    tx = optax.partition({"train": train, "keep": keep_params()}, lambda params: lookup(params, rules, "train"))
+
+    def init(params: Any) -> Any:
+        check(params, no_decay, key="optim.no_decay")
+        check(params, [pattern for pattern, _ in lr_multipliers], key="optim.lr_multipliers")
+        check(params, freeze, key="optim.freeze")
+        if all(jax.tree.leaves(matches(params, freeze))):
+            raise ConfigError(f"config.optim.freeze={freeze!r} leaves nothing to train.")
+        return tx.init(params)
+
+    return optax.GradientTransformation(init, tx.update)
 
 
 def not_bias_or_norm(params: Any) -> Any:
@@ -138,6 +145,16 @@ def scale_by_trust_ratio(coefficient: float, clip_at: Schedule | None = None) ->
     return optax.GradientTransformation(init, update)
 
 
+def scale_by_name(factors: Sequence[tuple[str, float]]) -> optax.GradientTransformation:
+    """Scales each update by the factor of the first of the (pattern, factor) pairs that matches its name, else by 1."""
+    return optax.stateless(lambda updates, params: jax.tree.map(jnp.multiply, updates, lookup(updates, factors, 1.0)))
+
+
+def keep_params() -> optax.GradientTransformation:
+    """Updates that change no bit of the parameters: -0.0, since 0.0 turns -0.0 into 0.0."""
+    return optax.stateless_with_tree_map(lambda update, param: jnp.full_like(update, -0.0))
+
+
 class AverageState(NamedTuple):
     average: Any  # like params
 
@@ -155,4 +172,6 @@ def average_params(decay: float) -> optax.GradientTransformation:
 def averaged(params: Any, opt_state: Any) -> Any:
     """The parameters to evaluate with: their average where the optimiser keeps one, else themselves."""
     average = optax.tree.get(opt_state, "average")
-    return params if average is None else average
+    if average is None:
+        return params
+    return jax.tree.map(lambda x, mean: x if isinstance(mean, optax.MaskedNode) else mean, params, average)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import pickle
 import struct
 from pathlib import Path
@@ -95,3 +96,67 @@ def named_files(folder: Path, labels: list[str]) -> None:
     """folder/CLASS_NUMBER.png."""
     for i, label in enumerate(labels):
         picture(folder / f"{label}_{i}.png", seed=i)
+
+
+def mask(path: Path, values: np.ndarray, **save) -> np.ndarray:
+    """Saves `values`, uint8 labels (h, w) or colours (h, w, 3), at `path` and returns them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, np.uint8)).save(path, **save)
+    return values
+
+
+def camvid(root: Path, *, counts: dict[str, int], size: tuple[int, int] = (24, 18)) -> dict[str, np.ndarray]:
+    """root/SPLIT/NAME.png and root/SPLITannot/NAME.png, labels 0..11. Returns the masks by "SPLIT/NAME"."""
+    masks = {}
+    for split, count in counts.items():
+        for i in range(count):
+            name = f"{split}_{i:03d}"
+            picture(root / split / f"{name}.png", seed=i, size=size)
+            labels = np.random.default_rng(i).integers(0, 12, size[::-1])
+            masks[f"{split}/{name}"] = mask(root / f"{split}annot" / f"{name}.png", labels)
+    return masks
+
+
+def land_cover(folder: Path, masks: list[np.ndarray]) -> None:
+    """folder/NNNN_sat.jpg and folder/NNNN_mask.png, for masks of colours (h, w, 3)."""
+    for i, colors in enumerate(masks):
+        picture(folder / f"{i:04d}_sat.jpg", seed=i, size=colors.shape[1::-1])
+        mask(folder / f"{i:04d}_mask.png", colors)
+
+
+def flowers17(root: Path, *, trimaps: dict[int, np.ndarray], images: int, **lists: list[int]) -> None:
+    """root/flowers17 with that many images, trimaps (h, w, 3) of some, and datasplits.mat with the `lists`."""
+    from scipy.io import savemat
+
+    folder = root / "flowers17"
+    for number in range(1, images + 1):
+        size = trimaps[number].shape[1::-1] if number in trimaps else (20, 20)
+        picture(folder / f"jpg/image_{number:04d}.jpg", seed=number, size=size)
+    for number, colors in trimaps.items():
+        mask(folder / f"trimaps/image_{number:04d}.png", colors)
+    savemat(folder / "datasplits.mat", {name: np.array([numbers], np.uint16) for name, numbers in lists.items()})
+
+
+def coco(folder: Path, split: str, photos: dict[str, list[tuple[str, object]]], size: tuple[int, int]) -> Path:
+    """folder/SPLIT/PHOTO.jpg and the annotations: for each photo (category, segmentation). Returns the JSON's path.
+
+    The categories are dog and cat (animal), car (vehicle), bench (outdoor) and person (person).
+    """
+    groups = {"dog": "animal", "cat": "animal", "car": "vehicle", "bench": "outdoor", "person": "person"}
+    ids = {name: 10 * i for i, name in enumerate(groups, 1)}
+    content = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": ids[name], "name": name, "supercategory": group} for name, group in groups.items()],
+    }
+    for i, (photo, objects) in enumerate(photos.items()):
+        picture(folder / split / f"{photo}.jpg", seed=i, size=size)
+        content["images"].append({"id": i, "file_name": f"{photo}.jpg", "height": size[1], "width": size[0]})
+        for category, segmentation in objects:
+            rows = content["annotations"]
+            row = {"id": len(rows), "image_id": i, "category_id": ids[category], "segmentation": segmentation}
+            rows.append({**row, "iscrowd": int(isinstance(segmentation, dict))})
+    path = folder / "annotations" / f"instances_{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -13,16 +14,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 ROOT = Path(__file__).parent.parent
+TINY = "--config=configs/byol.py:tiny"
 
 
-def start(script, *flags, devices=1, cache=None, **env):
-    """A command under launch/ as a Popen, unoptimised so that it starts soon, with `devices` CPU devices."""
-    settings = {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(devices),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "COLUMNS": "200",
-    }
+def load_config(name, variant):
+    """The config that configs/NAME.py gives for a variant."""
+    return runpy.run_path(str(ROOT / "configs" / f"{name}.py"))["get_config"](variant)
+
+
+def start(script, *flags, cache=None, **settings):
+    """A command under launch/ as a Popen; see `environment`. `cache`: where it leaves and finds what is compiled."""
     if cache is not None:
         settings |= {
             "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -31,11 +32,30 @@ def start(script, *flags, devices=1, cache=None, **env):
     return subprocess.Popen(
         [sys.executable, str(ROOT / "launch" / script), *flags],
         cwd=ROOT,
-        env=os.environ | settings | env,
+        env=environment(**settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def environment(*, devices=1, **settings):
+    """Unoptimised, so that a process starts soon, with so many CPU devices."""
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "COLUMNS": "200",
+        **settings,
+    }
+
+
+def python(code, **settings):
+    """What a Python process prints that runs `code` with tests/ on its path."""
+    env = environment(PYTHONPATH=str(ROOT / "tests"), **settings)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def finish(process, timeout=300):

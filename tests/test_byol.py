@@ -41,7 +41,7 @@ def brighter(key, batch):
 def make(augment=brighter, **options):
     options = {"hidden": 16, "features": 6, "total_steps": 10} | options
     predict = byol.make_predict(Backbone(), INFO)
-    return byol.make(Backbone(), augment, predict, **options)
+    return byol.make(Backbone(), augment, predict, info=INFO, **options)
 
 
 def started(task, seed=0):

@@ -17,7 +17,7 @@ from jaxcv.step import TrainState
 TX = make_optimizer("adam", lambda step: 0.1, ema_decay=0.9)
 
 
-def state(step=0, *, classes=3, names=("kernel",)):
+def state(step=0, *, classes=3, names=("kernel", "gain")):
     layout = replicated(make_mesh())
     params = {"layer1.0": {name: jnp.full((4, classes), step + 0.5) for name in names}}
     return jax.device_put(TrainState(jnp.int32(step), params, {"seen": jnp.ones(2)}, TX.init(params)), layout)
@@ -56,15 +56,15 @@ def test_the_latest_two_and_the_best_are_kept(tmp_path):
     [
         (
             {"classes": 7},
-            r"3: params/layer1.0/kernel is float32\[4, 3\] there, but float32\[4, 7\] in this config; use the config",
+            r"3: params/layer1.0/\w+ is float32\[4, 3\] there, but float32\[4, 7\] in this config; use the config",
         ),
         (
-            {"names": ("kernel", "bias")},
+            {"names": ("kernel", "gain", "bias")},
             "3 lacks opt_state/.*/bias and 3 more, that this config needs; use the config",
         ),
         (
-            {"names": ()},
-            "3 has opt_state/.*/kernel and 3 more, that this config does not have; use the config",
+            {"names": ("kernel",)},
+            "3 has opt_state/.*/gain and 3 more, that this config does not have; use the config",
         ),
     ],
 )

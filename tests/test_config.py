@@ -51,7 +51,8 @@ def test_load_finds_modules_by_name_and_suggests_the_nearest():
     assert config.load("data", "shapes", "source", group="data").__name__ == "jaxcv.data.shapes"
     with pytest.raises(ConfigError, match="config.data.name='shape' is not in jaxcv/data; did you mean 'shapes'?"):
         config.load("data", "shape", "source", group="data")
-    with pytest.raises(ConfigError, match="choose one of cifar10, fashion_mnist, image_folder, shapes"):
+    names = "cifar10, coco, color_index, fashion_mnist, flowers17, image_folder, mask_folder, shapes"
+    with pytest.raises(ConfigError, match=f"choose one of {names}"):
         config.load("data", "pipeline", "source", group="data")  # is there, but no data set
 
 

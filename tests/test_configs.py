@@ -1,15 +1,18 @@
 """Every variant of every config: it builds at full size, and its :tiny form on data of its form."""
 
 import runpy
-from pathlib import Path
 
 import data_files
 import jax
 import pytest
 
-from jaxcv.experiment import build
+import runs
+from jaxcv.experiment import build, make_model
+from jaxcv.summary import size, trace
 
-BYOL = runpy.run_path(str(Path(__file__).parent.parent / "configs" / "byol.py"))
+CONFIGS = {path.stem: runpy.run_path(str(path)) for path in (runs.ROOT / "configs").glob("*.py")}
+BYOL = CONFIGS["byol"]
+MODIFIERS = ("small", "tiny", "grid", "ablation")  # variants that stand behind others
 
 
 def count(tree):
@@ -25,11 +28,15 @@ def data(tmp_path_factory):
     for folder in ("imagenette2-160", "mini", "imagenet"):
         data_files.class_folders(root / folder / "train", {"ant": 12, "bee": 12})
         data_files.class_folders(root / folder / "val", {"ant": 2, "bee": 2})
+    for split, number in (("train", 12), ("val", 2)):
+        data_files.class_folders(root / "hymenoptera_data" / split, {"ant": number, "bee": number})
+        data_files.csv_labels(root / "p2_data" / "office" / split, ["chair", "desk"] * number)
+        data_files.named_files(root / "p1_data" / f"{split}_50", ["0", "1"] * number)
     return root
 
 
-def built(arg, data, **train):
-    config = BYOL["get_config"](arg)
+def built(arg, data, name="byol", **train):
+    config = CONFIGS[name]["get_config"](arg)
     if "dir" in config.data:
         config.data.dir = str(data)
     if "holdout" in config.data:
@@ -62,11 +69,48 @@ def test_full_size_networks_have_the_published_parameters(variant, backbone, hid
     assert count(experiment.abstract.extra["target"]["params"]) == count(params) - count(params["predictor"])
 
 
-@pytest.mark.parametrize("variant", [name for name in BYOL["VARIANTS"] if name not in ("small", "tiny")] + [""])
-def test_every_variant_has_a_tiny_form(variant, data):
-    config, experiment = built(f"{variant},tiny", data)
-    assert experiment.total_steps == 8 and len(experiment.sources["train"]) >= config.train.batch_size
-    assert count(experiment.abstract.params) < 200_000
+def variants():
+    for name, config in CONFIGS.items():
+        if name != "networks":
+            for variant in ("", *{**config.get("ROWS", {}), **config.get("VARIANTS", {})}):
+                if variant not in MODIFIERS:
+                    yield name, variant
+
+
+@pytest.mark.parametrize(("name", "variant"), list(variants()))
+def test_every_variant_has_a_tiny_form(name, variant, data):
+    config, experiment = built(f"{variant},tiny", data, name)
+    assert experiment.total_steps <= 16 and len(experiment.sources["train"]) >= config.train.batch_size
+    assert count(experiment.abstract.params) < 200_000 or variant == "efficientnet"
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "classes", "parameters"),
+    [  # the documents' and torchvision's
+        ("fashion_mnist", "baseline", 10, 4_414),
+        ("fashion_mnist", "improved", 10, 83_974),
+        ("classify50", "vgg16", 50, 138_357_544),
+        ("classify50", "vgg13", 50, 133_047_848 - 950 * 4097),
+        ("classify50", "resnet152", 50, 60_192_808 - 950 * 2049),
+        ("transfer", "full", 65, 25_557_032 + 65 * 1001),
+        ("binary", "alexnet", 2, 57_012_034),
+        ("binary", "finetune", 2, 11_689_512 - 998 * 513),
+        ("binary", "efficientnet", 2, 9_109_994 + 2 * 1001),
+    ],
+)
+def test_full_size_classifiers_have_the_published_parameters(name, variant, classes, parameters):
+    config = CONFIGS[name]["get_config"](variant)
+    channels = 1 if name == "fashion_mnist" else 3
+    side = config.data.get("size", 28)
+    _, variables = trace(make_model(config, num_classes=classes), (1, side, side, channels), train=False)
+    assert size(variables["params"]) == parameters
+
+
+@pytest.mark.parametrize("name", CONFIGS["networks"]["NETWORKS"])
+def test_every_network_of_the_list_is_there(name):
+    config = CONFIGS["networks"]["get_config"](name)
+    make_model(config)
+    assert len(config.image) == 3
 
 
 def test_one_views_options_are_not_the_others():

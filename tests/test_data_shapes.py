@@ -62,6 +62,16 @@ def test_masks(size):
     assert inside.mean((1, 2)).min() > 0.01
 
 
+def test_target_says_what_the_classes_are_those_of(train):
+    masks = shapes.source("train", count=300, target="mask")
+    assert masks.info.classes == ("ground", *train.info.classes) and len(masks.info.palette) == 11
+    assert masks.info._replace(fingerprint="") == shapes.outline(target="mask")
+    np.testing.assert_array_equal(masks.arrays["mask"], train.arrays["mask"][:300])
+    assert masks.arrays["mask"].max() == 10
+    with pytest.raises(ConfigError, match=r"data.target='masks' must be one of label, mask"):
+        shapes.source("train", target="masks")
+
+
 def test_areas_are_those_of_the_outlines():
     """The drawn area over that of the circle the shape fits, against the closed forms."""
     y, x = (np.mgrid[:400, :400].astype(np.float32) + 0.5) / 200 - 1

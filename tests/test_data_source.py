@@ -1,5 +1,7 @@
 """jaxcv.data.source: hold-out, label checks, fingerprints and the words for data that are not there."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -100,8 +102,39 @@ def test_unknown_split():
 def test_first_cuts_a_source_and_says_so_in_the_fingerprint():
     whole = source.Arrays({"x": np.arange(5)}, INFO)
     cut = source.first(whole, 3)
+    assert whole.names == ["0", "1", "2", "3", "4"] and cut.names == ["0", "1", "2"]
     assert len(cut) == 3 and [int(cut[i]["x"]) for i in range(3)] == [0, 1, 2]
     assert cut.info.fingerprint != INFO.fingerprint and cut.info._replace(fingerprint=INFO.fingerprint) == INFO
     assert source.first(whole, 0) is whole and source.first(whole, 5) is whole
     with pytest.raises(IndexError):
         cut[3]
+
+
+class Squares:
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def __call__(self, index):
+        self.asked += 1
+        return {"x": np.full(10, index**2)}  # 80 bytes
+
+
+@pytest.mark.parametrize(("cache_bytes", "asked"), [(240, 3), (239, 6)])
+def test_files_are_read_once_where_all_of_them_fit(cache_bytes, asked):
+    decode = Squares()
+    files = source.Files(["a", "b", "c"], decode, INFO, cache_bytes=cache_bytes)
+    assert len(files) == 3 and files.names == ["a", "b", "c"] and files.info is INFO
+    for _ in range(2):
+        assert [int(files[i]["x"][0]) for i in (0, 1, -1)] == [0, 1, 4]
+    assert decode.asked == asked
+    copy = pickle.loads(pickle.dumps(files))  # noqa: S301
+    assert copy[2]["x"][0] == 4 and copy._decode.asked == asked + 1
+    with pytest.raises(IndexError):
+        files[3]
+
+
+def test_palette_is_pascal_vocs():
+    expected = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
+    assert list(source.voc_palette(7)) == expected
+    assert source.voc_palette(21)[20] == (0, 64, 128) and len(set(source.voc_palette(256))) == 256

@@ -2,19 +2,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goldens import make_resnet
-from goldens.make_resnet import uniform
+from flax import linen as nn
+from goldens import make_layers
+from goldens.parity import draw_weights, uniform
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import layers
 
-GOLDEN = np.load(make_resnet.FILE, allow_pickle=False)
+GOLDEN = np.load(make_layers.FILE, allow_pickle=False)
 
 
 def init_norm(channels):
-    state = make_resnet.weights({"weight": (channels,), "bias": (channels,)})
+    state = draw_weights({"weight": (channels,), "bias": (channels,)})
     return {
         "params": {"scale": state["weight"], "bias": state["bias"]},
         "batch_stats": {"mean": np.zeros(channels, np.float32), "var": np.ones(channels, np.float32)},
@@ -84,14 +85,14 @@ def test_batch_norm_init_sees_only_shapes_and_one_value_cannot_train():
     assert norm.apply(variables, x, train=False).shape == x.shape
 
 
-@pytest.mark.parametrize("name", make_resnet.POOLS)
+@pytest.mark.parametrize("name", make_layers.POOLS)
 def test_pools_are_torchs(name):
-    x, arguments = uniform("pool", (1, 8, 7, 2)), make_resnet.POOLS[name]
+    x, arguments = uniform("pool", (1, 8, 7, 2)), make_layers.POOLS[name]
     np.testing.assert_array_equal(layers.max_pool(x, *arguments), GOLDEN[f"max_pool/{name}"])
     np.testing.assert_allclose(layers.avg_pool(x, *arguments), GOLDEN[f"avg_pool/{name}"], atol=1e-6)
 
 
-@pytest.mark.parametrize("size", make_resnet.SIZES)
+@pytest.mark.parametrize("size", make_layers.SIZES)
 def test_adaptive_avg_pool_is_torchs(size):
     y = layers.adaptive_avg_pool(uniform("pool", (1, 8, 7, 2)), size)
     np.testing.assert_allclose(y, GOLDEN[f"adaptive_avg_pool/{size}"], atol=1e-6)
@@ -133,10 +134,58 @@ def test_max_pool_refuses_a_window_outside():
 
 
 def test_conv_pads_strides_dilates_and_groups_as_torch():
-    module = layers.conv(9, 3, **make_resnet.CONV)
+    module = layers.conv(9, 3, **make_layers.CONV)
     kernel = uniform("conv.weight", (9, 2, 3, 3)).transpose(2, 3, 1, 0)
     y = module.apply({"params": {"kernel": kernel}}, uniform("conv", (1, 8, 7, 6)))
     np.testing.assert_allclose(y, GOLDEN["conv"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", make_layers.TRANSPOSED)
+def test_transposed_convolution_is_torchs(name):
+    kernel, stride, padding, extra = make_layers.TRANSPOSED[name]
+    weight = uniform("transposed.weight", (6, 4, kernel, kernel)).transpose(2, 3, 1, 0)
+    module = layers.ConvTranspose(4, kernel, stride, padding, extra)
+    x = uniform("conv", (1, 8, 7, 6))
+    y = module.apply({"params": {"kernel": weight, "bias": uniform("transposed.bias", (4,))}}, x)
+    np.testing.assert_allclose(y, GOLDEN[f"conv_transpose/{name}"], atol=1e-5)
+    assert module.init(jax.random.key(0), x)["params"]["kernel"].shape == weight.shape
+
+
+@pytest.mark.parametrize("size", make_layers.RESIZED)
+def test_resize_is_torchs_bilinear(size):
+    y = layers.resize(uniform("conv", (1, 8, 7, 6)), *size)
+    np.testing.assert_allclose(y, GOLDEN[f"resize/{size[0]}-{size[1]}"], atol=1e-6)
+    assert layers.resize(jnp.ones((1, 3, 3, 1), jnp.bfloat16), *size).dtype == jnp.bfloat16
+
+
+def test_upsample_and_flatten_are_torchs():
+    x = uniform("conv", (1, 8, 7, 6))
+    np.testing.assert_array_equal(layers.upsample(x, 3), GOLDEN["upsample"])
+    np.testing.assert_array_equal(layers.flatten(x), GOLDEN["flatten"])
+
+
+class Dropped(nn.Module):
+    rate: float
+    shared: tuple = ()
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return layers.dropout(self, x, self.rate, train=train, shared=self.shared)
+
+
+def test_dropout_scales_what_it_keeps_and_shares_its_draw():
+    x, rngs = jnp.ones((64, 4, 4, 8)), {"dropout": jax.random.key(3)}
+    y = Dropped(0.25).apply({}, x, train=True, rngs=rngs)
+    assert set(np.unique(y).round(5)) == {0, np.float32(4 / 3).round(5)}
+    assert 0.73 < (y > 0).mean() < 0.77  # 8192 draws: four standard deviations are 0.02
+    channels = Dropped(0.5, (1, 2)).apply({}, x, train=True, rngs=rngs)
+    assert (channels == channels[:, :1, :1]).all() and 0 < (channels > 0).mean() < 1
+    rows = Dropped(0.5, (1, 2, 3)).apply({}, x, train=True, rngs=rngs)
+    assert (rows == rows[:, :1, :1, :1]).all() and 0 < (rows > 0).mean() < 1
+    for still in (Dropped(0.0).apply({}, x, train=True), Dropped(0.9).apply({}, x, train=False)):
+        np.testing.assert_array_equal(still, x)
+    with pytest.raises(ConfigError, match=r"dropout rate is 1.0; it must be in \[0, 1\)"):
+        Dropped(1.0).apply({}, x, train=True, rngs=rngs)
 
 
 def test_initial_weights_follow_their_formulas():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from jaxcv.errors import UserError
 from jaxcv.ops import geometry
@@ -14,6 +15,9 @@ from jaxcv.ops import geometry
 GOLDENS = np.load(Path(__file__).parent / "goldens" / "ops.npz")
 IMAGE = np.random.default_rng(0).random((12, 14, 3), np.float32)
 CROPS = [((3, 2, 9, 11), (4, 5)), ((0, 5, 12, 7), (17, 9)), ((4, 0, 6, 6), (6, 6)), ((1, 1, 11, 3), (3, 11))]
+resized_crop = jax.jit(geometry.resized_crop, static_argnames=("size", "method"))
+resize = jax.jit(geometry.resize, static_argnames=("size", "method"))
+random_box = jax.jit(geometry.random_box, static_argnames=("area", "ratio"))
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -22,7 +26,7 @@ PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BIC
 def test_resized_crop_is_torchvisions(index, method):
     box, size = CROPS[index]
     expected = np.clip(GOLDENS[f"crop/{index}/{method}"], 0, 1)
-    ours = geometry.resized_crop(IMAGE, tuple(jnp.int32(x) for x in box), size=size, method=method)
+    ours = resized_crop(IMAGE, box, size=size, method=method)
     np.testing.assert_allclose(ours, expected, atol=2e-6)
 
 
@@ -31,7 +35,7 @@ def test_resized_crop_is_torchvisions(index, method):
 def test_resize_is_pillows(size, method):
     channel = Image.fromarray(IMAGE[..., 1])  # 32-bit float
     expected = np.clip(np.asarray(channel.resize(size[::-1], PILLOW[method])), 0, 1)
-    np.testing.assert_allclose(geometry.resize(IMAGE, size=size, method=method)[..., 1], expected, atol=2e-6)
+    np.testing.assert_allclose(resize(IMAGE, size=size, method=method)[..., 1], expected, atol=2e-6)
 
 
 def test_pixels_outside_the_box_have_no_weight():
@@ -40,12 +44,12 @@ def test_pixels_outside_the_box_have_no_weight():
     wild = np.where(inside, IMAGE, np.float32(1e6))
     box = (3, 2, 5, 7)
     for size in (3, 16):
-        same = geometry.resized_crop(IMAGE, box, size=size, method="bilinear")
-        np.testing.assert_array_equal(geometry.resized_crop(wild, box, size=size, method="bilinear"), same)
+        same = resized_crop(IMAGE, box, size=size, method="bilinear")
+        np.testing.assert_array_equal(resized_crop(wild, box, size=size, method="bilinear"), same)
 
 
 def test_a_crop_at_its_own_size_is_exact():
-    ours = geometry.resized_crop(IMAGE, (4, 3, 6, 9), size=(6, 9))
+    ours = resized_crop(IMAGE, (4, 3, 6, 9), size=(6, 9))
     np.testing.assert_array_equal(ours, IMAGE[4:10, 3:12])
 
 
@@ -63,10 +67,13 @@ def test_flip_and_center_crop():
         lambda: geometry.resize(IMAGE, size=4, method="lanczos"),
         lambda: geometry.random_box(jax.random.key(0), IMAGE, area=(0.5, 0.1)),
         lambda: geometry.random_box(jax.random.key(0), IMAGE, ratio=(0.0, 1.0)),
+        lambda: geometry.random_pad_crop(jax.random.key(0), IMAGE, size=8, padding=2, mode="edge"),
+        lambda: geometry.random_pad_crop(jax.random.key(0), IMAGE, size=8, padding=12, mode="reflect"),
+        lambda: geometry.random_pad_crop(jax.random.key(0), IMAGE, size=17, padding=2),
     ],
 )
 def test_bad_options_are_named(call):
-    with pytest.raises(UserError, match=r"13x13|size must|method must|area must|ratio must"):
+    with pytest.raises(UserError, match=r"13x13|(size|method|area|ratio|mode|padding) must"):
         call()
 
 
@@ -93,20 +100,28 @@ def test_boxes_are_distributed_as_torchvisions(shape):
 
 def test_random_box_falls_back_to_the_largest_central_one():
     image = jnp.zeros((10, 100, 3))  # area 1 needs a width of at least 27
-    box = geometry.random_box(jax.random.key(0), image, area=(1.0, 1.0))
+    box = random_box(jax.random.key(0), image, area=(1.0, 1.0))
     assert [float(x) for x in box] == [0, 43, 10, 13]
     image = jnp.zeros((100, 10, 3))
-    box = geometry.random_box(jax.random.key(0), image, area=(1.0, 1.0))
+    box = random_box(jax.random.key(0), image, area=(1.0, 1.0))
     assert [float(x) for x in box] == [43, 0, 13, 10]
 
 
 def test_random_resized_crop_is_the_crop_of_random_box():
-    key = jax.random.key(3)
-    box = geometry.random_box(key, IMAGE, area=(0.2, 0.4))
-    expected = geometry.resized_crop(IMAGE, box, size=8)
-    key = jax.random.key(3)
-    ours = geometry.random_resized_crop(key, IMAGE, size=8, area=(0.2, 0.4))
-    np.testing.assert_array_equal(ours, expected)
+    box = random_box(jax.random.key(3), IMAGE, area=(0.2, 0.4))
+    ours = jax.jit(lambda key: geometry.random_resized_crop(key, IMAGE, size=8, area=(0.2, 0.4)))(jax.random.key(3))
+    np.testing.assert_allclose(ours, resized_crop(IMAGE, box, size=8), atol=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "numpys"), [("zero", "constant"), ("reflect", "reflect")])
+def test_pad_crops_are_all_windows_of_the_padded_image_equally_often(mode, numpys):
+    image = IMAGE[:4, :5]
+    op = jax.jit(jax.vmap(lambda key: geometry.random_pad_crop(key, image, size=(5, 4), padding=2, mode=mode)))
+    crops = np.asarray(op(jax.random.split(jax.random.key(0), 3000)))
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode=numpys)
+    windows = [padded[top : top + 5, left : left + 4] for top in range(4) for left in range(6)]
+    counts = [(crops == window).all(axis=(1, 2, 3)).sum() for window in windows]
+    assert sum(counts) == 3000 and stats.chisquare(counts).pvalue > 1e-3
 
 
 def test_random_flip_has_rate_p():

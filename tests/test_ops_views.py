@@ -1,4 +1,4 @@
-"""The two views of BYOL: order, streams, errors, and one device against four."""
+"""Views: order, streams, errors, and one device against four."""
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from ml_collections import FrozenConfigDict
 
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.ops.color import random_color_jitter, random_grayscale
-from jaxcv.ops.geometry import random_flip, random_resized_crop
-from jaxcv.ops.views import make_two_views, make_view
+from jaxcv.ops.geometry import center_crop, random_flip, random_resized_crop
+from jaxcv.ops.views import make_one_view, make_two_views, make_view
 from jaxcv.prng import stream
 
 IMAGE = np.random.default_rng(0).random((12, 14, 3), np.float32)
@@ -33,13 +33,14 @@ VIEWS = FrozenConfigDict(  # as a config holds them; every op once, to compile l
 
 def test_a_view_is_its_ops_in_order_each_on_its_stream():
     options = {"jitter": {"p": 1.0}, "gray": {"p": 0.5}, "flip": {"p": 0.5}, "crop": {"size": 6}}
-    view = make_view(order=("jitter", "gray", "flip", "blur", "crop"), **options)  # lucidrains' order
+    options |= {"center_crop": {"size": 5}}  # which draws nothing
+    view = make_view(order=("jitter", "gray", "flip", "blur", "crop", "center_crop"), **options)  # lucidrains' order
     for seed in range(4):
         key = jax.random.key(seed)
         image = random_color_jitter(stream(key, "jitter"), IMAGE, p=1.0)
         image = random_grayscale(stream(key, "gray"), image, p=0.5)
         image = random_flip(stream(key, "flip"), image, p=0.5)
-        expected = random_resized_crop(stream(key, "crop"), image, size=6)
+        expected = center_crop(random_resized_crop(stream(key, "crop"), image, size=6), size=5)
         np.testing.assert_array_equal(view(jax.random.key(seed), IMAGE), expected)
 
 
@@ -61,7 +62,9 @@ def test_an_absent_op_is_not_traced():
     [
         ({"blurr": {"p": 1}}, "unknown op 'blurr': did you mean 'blur'"),
         ({"order": ("crop", "flop")}, "unknown op in order 'flop': did you mean 'flip'"),
-        ({"order": ("zzz",)}, "unknown op in order 'zzz': use crop, flip, jitter, gray, blur, solarize"),
+        ({"order": ("zzz",)}, "unknown op in order 'zzz': use resize, center_crop, crop, pad_crop, rotate"),
+        ({"pad_crop": {"size": 32}}, "pad_crop needs the option 'padding'"),
+        ({"resize": {"siz": 32}}, "unknown option of resize 'siz': did you mean 'size'"),
         ({"jitter": {"brightnes": 1}}, "unknown option of jitter 'brightnes': did you mean 'brightness'"),
         ({"crop": {"area": (0.1, 1)}}, "crop needs the option 'size'"),
         ({"gray": {"p": 1.2}}, r"gray.p must be a probability in \[0, 1\], not 1.2"),
@@ -90,6 +93,10 @@ def test_two_views_of_a_batch():
         expected = random_flip(stream(key, "flip"), image, p=0.5) / 2
         np.testing.assert_allclose(view, expected, atol=1e-6)
     np.testing.assert_array_equal(out["view2"], np.full((8, 4, 4, 3), 0.5))  # clipped to 1, then halved
+
+    one = make_one_view(lambda key, image: image + 1, mean=mean, std=std)(jax.random.key(0), batch)
+    assert set(one) == {"image", "label"}
+    np.testing.assert_array_equal(one["image"], out["view2"])
 
     floats = augment(jax.random.key(0), {"image": np.float32(pixels) / 255})
     np.testing.assert_allclose(floats["view1"], out["view1"], atol=1e-6)

@@ -1,14 +1,16 @@
-"""Schedules against closed forms, optimisers against transcriptions of the published code."""
+"""Optimisers against torch's steps and transcriptions of the published code; what patterns freeze, scale and except."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from goldens import make_optim
 
 from jaxcv.errors import ConfigError
-from jaxcv.optim import averaged, make_optimizer, make_schedule, not_bias_or_norm
+from jaxcv.optim import OPTIMIZERS, averaged, make_optimizer, not_bias_or_norm
 
+GOLDEN = np.load(make_optim.FILE, allow_pickle=False)
 RNG = np.random.default_rng(0)
 PARAMS = {
     "conv": {"kernel": RNG.normal(size=(3, 3, 2, 4)).astype(np.float32)},
@@ -29,17 +31,29 @@ def close(actual, expected, tolerance=1e-6):
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance), actual, expected)
 
 
-def test_cosine_warms_up_linearly_and_ends_at_zero():
-    schedule = make_schedule("cosine", lr=2.0, total_steps=110, warmup_steps=10)
-    steps = np.arange(111)
-    expected = np.where(steps < 10, 0.2 * steps, 1 + np.cos(np.pi * (steps - 10) / 100))
-    np.testing.assert_allclose([float(schedule(s)) for s in steps], expected, atol=1e-6)
+@pytest.mark.parametrize("groups", [False, True])
+@pytest.mark.parametrize("case", make_optim.OPTIMIZERS)
+def test_steps_are_torchs(case, groups):
+    """With the decay on all parameters; or with the bias's own learning rate, and none on it, as a group of torch's."""
+    ours, _ = make_optim.OPTIMIZERS[case]
+    own = {"lr_multipliers": (("bias", make_optim.GROUPS["lr"]),)} if groups else {"decay_all": True}
+    with jax.enable_x64(True):
+        tx = make_optimizer(schedule=lambda step: make_optim.LR, weight_decay=make_optim.DECAY, **own, **ours)
+        params, x, y = make_optim.problem()
+        params = jax.tree.map(jnp.asarray, params)
+        grad = jax.grad(lambda p: jnp.mean((x @ p["kernel"] + p["bias"][None] - y) ** 2))
 
+        @jax.jit
+        def step(params, state):
+            updates, state = tx.update(grad(params), state, params)
+            return optax.apply_updates(params, updates), state
 
-def test_constant_warms_up_and_stays():
-    schedule = make_schedule("constant", lr=0.5, total_steps=10, warmup_steps=2)
-    np.testing.assert_allclose([float(schedule(s)) for s in (0, 1, 2, 9)], [0, 0.25, 0.5, 0.5])
-    assert float(make_schedule("constant", lr=0.5, total_steps=10)(0)) == 0.5
+        state = tx.init(params)
+        for _ in range(make_optim.STEPS):
+            params, state = step(params, state)
+    for name, value in params.items():
+        expected = GOLDEN[f"optimizer/{case}{'/groups' if groups else ''}/{name}"]
+        np.testing.assert_allclose(value, expected, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("clip_lr", [False, True])
@@ -65,27 +79,6 @@ def test_lars_is_that_of_byols_code_and_clips_as_solo_learn(clip_lr):
     close(actual, expected, 1e-5)
 
 
-def test_sgd_adds_the_decay_to_the_gradient_of_kernels_only():
-    actual, _ = follow(
-        make_optimizer("sgd", lambda step: 0.1, weight_decay=0.5, options={"momentum": 0.0}), grads=GRADS[:1]
-    )
-    g = GRADS[0]
-    close(
-        actual["conv"]["kernel"],
-        PARAMS["conv"]["kernel"] - 0.1 * (g["conv"]["kernel"] + 0.5 * PARAMS["conv"]["kernel"]),
-    )
-    close(actual["bn"]["scale"], PARAMS["bn"]["scale"] - 0.1 * g["bn"]["scale"])
-
-
-def test_adam_couples_the_decay_and_adamw_does_not():
-    """The first step of Adam is lr * sign(g), whatever the decay's share of g; AdamW adds lr * decay * p."""
-    kernel, g = PARAMS["conv"]["kernel"], GRADS[0]["conv"]["kernel"]
-    adam, _ = follow(make_optimizer("adam", lambda step: 0.1, weight_decay=0.5), grads=GRADS[:1])
-    close(adam["conv"]["kernel"], kernel - 0.1 * np.sign(g + 0.5 * kernel), 1e-5)
-    adamw, _ = follow(make_optimizer("adamw", lambda step: 0.1, weight_decay=0.5), grads=GRADS[:1])
-    close(adamw["conv"]["kernel"], kernel - 0.1 * (np.sign(g) + 0.5 * kernel), 1e-5)
-
-
 def test_global_norm_clipping():
     actual, _ = follow(
         make_optimizer("sgd", lambda step: 1.0, clip_norm=0.1, options={"momentum": 0.0}), grads=GRADS[:1]
@@ -108,27 +101,71 @@ def test_the_average_of_the_parameters_follows_them():
 
 
 def test_the_average_has_buffers_of_its_own():
-    state = make_optimizer("sgd", lambda step: 0.1, ema_decay=0.9).init(jax.tree.map(jnp.asarray, PARAMS))
-    kernel = averaged(None, state)["conv"]["kernel"]
-    kernel.delete()  # what donation does; the parameters must live on
-    assert not_bias_or_norm(PARAMS) == {"conv": {"kernel": True}, "bn": {"scale": False, "bias": False}}
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    state = make_optimizer("sgd", lambda step: 0.1, ema_decay=0.9).init(params)
+    averaged(params, state)["conv"]["kernel"].delete()  # what donation does; the parameters must live on
+    assert not_bias_or_norm(params) == {"conv": {"kernel": True}, "bn": {"scale": False, "bias": False}}
+    np.testing.assert_array_equal(params["conv"]["kernel"], PARAMS["conv"]["kernel"])
+
+
+def test_no_decay_excepts_what_its_patterns_match():
+    given = {"weight_decay": 0.5, "options": {"momentum": 0.0}}
+    zeros = [jax.tree.map(np.zeros_like, PARAMS)]
+    for own, shrunk in (
+        ({}, [("conv", "kernel")]),
+        ({"no_decay": ("conv.*",)}, []),
+        ({"decay_all": True}, [("conv", "kernel"), ("bn", "scale")]),
+        ({"decay_all": True, "no_decay": ("*.scale",)}, [("conv", "kernel")]),
+    ):
+        actual, _ = follow(make_optimizer("sgd", lambda step: 0.1, **given, **own), grads=zeros)
+        expected = {layer: dict(leaves) for layer, leaves in PARAMS.items()}
+        for layer, name in shrunk:
+            expected[layer][name] = 0.95 * PARAMS[layer][name]
+        close(actual, expected)
+
+
+FROZEN = {"stem": {"kernel": np.full((5, 7), -0.0, np.float32), "bias": RNG.normal(size=7).astype(np.float32)}}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_is_as_if_the_frozen_were_not_there(name):
+    """Clipping, decay, state and average; and the frozen parameters stay bit for bit, -0.0 too."""
+    given = {"schedule": lambda step: 0.1, "weight_decay": 0.1, "clip_norm": 0.5, "ema_decay": 0.9}
+    factors = (("bn.*", 0.5),)
+    patterns = {"freeze": ("stem.*",), "no_decay": ("stem.kernel",), "lr_multipliers": (("stem.*", 9.0), *factors)}
+    huge = jax.tree.map(lambda x: np.full_like(x, 1e3), FROZEN)
+    params, state = follow(make_optimizer(name, **given, **patterns), PARAMS | FROZEN, [g | huge for g in GRADS])
+    alone, alone_state = follow(make_optimizer(name, lr_multipliers=factors, **given))
+    close({layer: params[layer] for layer in PARAMS}, alone)
+    close(jax.tree.leaves(state), jax.tree.leaves(alone_state))
+    for leaf, value in params["stem"].items():
+        assert np.asarray(value).tobytes() == FROZEN["stem"][leaf].tobytes()
+    mean = averaged(params, state)
+    close({layer: mean[layer] for layer in PARAMS}, averaged(alone, alone_state))
+    assert mean["stem"]["kernel"] is params["stem"]["kernel"]
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (
-            lambda: make_schedule("cosin", lr=1.0, total_steps=2),
-            "config.optim.schedule='cosin' is unknown; did you mean 'cosine'?",
-        ),
         (lambda: make_optimizer("larz", None), "config.optim.name='larz' is unknown; did you mean 'lars'?"),
         (
             lambda: make_optimizer("sgd", None, options={"nestorov": True}),
             "config.optim.sgd has no key 'nestorov'; did you mean 'nesterov'?",
         ),
         (
-            lambda: make_schedule("cosine", lr=1.0, total_steps=5, warmup_steps=5),
-            "the warm-up (5 steps) must end before the run (5).",
+            lambda: make_optimizer("sgd", None, lr_multipliers=("conv.*", 0.1)),
+            'config.optim.lr_multipliers must be pairs, such as (("backbone.*", 0.1),).',
+        ),
+        (
+            lambda: make_optimizer("sgd", None, freeze=("cnv.*",)).init(PARAMS),
+            "config.optim.freeze has 'cnv.*', which matches no parameter; the nearest are conv.*, ",
+        ),
+        (lambda: make_optimizer("sgd", None, freeze=("conv.*", "bn.*")).init(PARAMS), "leaves nothing to train."),
+        (lambda: make_optimizer("sgd", None, no_decay=("x",)).init(PARAMS), "config.optim.no_decay has 'x'"),
+        (
+            lambda: make_optimizer("sgd", None, lr_multipliers=(("x", 2.0),)).init(PARAMS),
+            "config.optim.lr_multipliers has 'x'",
         ),
     ],
 )

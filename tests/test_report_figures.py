@@ -1,15 +1,21 @@
-"""Figures: the same bytes twice, whole pixels, and what is on the axes."""
+"""Charts: the same bytes twice, and what is on the axes, against scikit-learn, numpy and the standard library."""
 
 import math
+import statistics
+from functools import partial
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import to_rgb
 from PIL import Image
+from sklearn.metrics import accuracy_score
+from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from jaxcv.errors import DataError
-from jaxcv.report import figures
+from jaxcv.report import curves, embedding, figures, style
 
 
 def rows():
@@ -23,22 +29,46 @@ def rows():
     return [*out, {"step": 1000, "test/knn_accuracy": 0.5}]
 
 
+NAMES = ["T-shirt", "a $long$ name " * 5, "_"]
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), np.uint8)
-
-DRAW = {
-    "curves": lambda path: figures.curves(rows(), path),
-    "groups": lambda path: figures.curves(rows(), path, groups={"health": ("tau", "none"), "no": ("none",)}),
-    "schedules": lambda path: figures.schedules({"learning_rate": (np.arange(9), np.linspace(0, 1, 9))}, path),
-    "view_pairs": lambda path: figures.view_pairs((IMAGES, IMAGES), path, titles=["a", "b", "c" * 99]),
-    "image_grid": lambda path: figures.image_grid(IMAGES, path, titles=["a\nb", "$x", ""], columns=2),
+LABELS = np.arange(24) % 3
+FEATURES = {
+    "step 0": np.zeros((24, 5)),
+    "step 5": np.full((24, 5), math.nan),
+    "step 10": 9 * np.eye(5, dtype=np.float32)[LABELS] + np.random.default_rng(0).normal(size=(24, 5)),
 }
+SWEEP = {"from scratch": [0.5, 0.6, 0.55], "frozen": [0.2, None], "diverged": [1.0, math.inf], "to come": []}
+GROUPS = {"a": [0.5, math.nan, 1], "b": [[0.1, 0.2, 0.3], [0.2, 0.4, 0.6]]}
+
+MASK = {"classes": NAMES, "palette": IMAGES[:, 0, 0], "ignore": 3}
+DRAW = {
+    "mask_panels": partial(figures.mask_panels, IMAGES, {"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
+    "overlay_panels": partial(figures.overlay_panels, IMAGES, {"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
+    "curves": partial(figures.curves, rows()),
+    "groups": partial(figures.curves, rows(), groups={"health": ("tau", "none"), "no": ("none",)}),
+    "schedules": partial(figures.schedules, {"learning_rate": (np.arange(9), np.linspace(0, 1, 9))}),
+    "compare_runs": partial(figures.compare_runs, {"a": ([1, 2], [0, math.nan]), "b": ([], [])}, metric="val_loss"),
+    "confusion_matrix": partial(figures.confusion_matrix, [[3, 1, 0], [0, 0, 0], [1, 2, 999]], classes=NAMES),
+    "class_bars": partial(figures.class_bars, [0.5, math.nan, 1], classes=NAMES),
+    "sweep_bars": partial(figures.sweep_bars, SWEEP, metric="accuracy", references={"frozen": 0.2, "none": 7}),
+    "group_bars": partial(figures.group_bars, GROUPS, groups=NAMES),
+    "draw_pca": partial(figures.draw_pca, FEATURES, LABELS, classes=NAMES),
+    "draw_tsne": partial(figures.draw_tsne, FEATURES, LABELS, classes=NAMES),
+    "image_rows": partial(figures.image_rows, {"x": IMAGES, "y": IMAGES}, titles=NAMES),
+    "image_grid": partial(figures.image_grid, IMAGES, titles=["a\nb", "$x", ""], columns=2),
+    "worst_classified": partial(figures.worst_classified, IMAGES, [0, 1, 2], np.eye(3), classes=NAMES),
+}
+
+
+def test_every_figure_is_drawn_here():
+    assert set(figures.__all__) <= set(DRAW)
 
 
 @pytest.mark.parametrize("name", DRAW)
 def test_the_same_numbers_give_the_same_bytes(name, tmp_path):
-    DRAW[name](tmp_path / "one.png")
+    DRAW[name](path=tmp_path / "one.png")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):  # a user's own style does not matter
-        DRAW[name](tmp_path / "two.png")
+        DRAW[name](path=tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "one.png") as image:
         assert set(image.info) == {"dpi"}
@@ -48,42 +78,50 @@ def test_the_same_numbers_give_the_same_bytes(name, tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures saved, as objects."""
+    """The figures as objects, laid out but not saved."""
     kept = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: (kept.append(figure), save(figure, path)))
+    monkeypatch.setattr(style, "save", lambda figure, path: kept.append(figure) or figure.draw_without_rendering())
     return kept
 
 
-def test_panels_of_curves(tmp_path, drawn):
-    figures.curves(rows(), tmp_path / "x.png")
+def extents(figure, texts):
+    """Bounding boxes in pixels, once the figure is laid out."""
+    renderer = RendererAgg(figure.bbox.width, figure.bbox.height, style.DPI)
+    return [text.get_window_extent(renderer) for text in texts]
+
+
+def texts(artists):
+    return [text.get_text() for text in artists]
+
+
+def test_panels_of_curves(drawn):
+    figures.curves(rows(), "x.png")
     panels = {axes.get_ylabel(): axes for axes in drawn[0].axes}
     assert list(panels) == ["loss", "knn accuracy (%)", "tau"]
     assert {axes.get_xlabel() for axes in drawn[0].axes} == {"step"}
     raw, smooth, val = panels["loss"].lines
     assert raw.get_alpha() < 0.5 and smooth.get_alpha() is None and val.get_marker() == "o"
-    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["train", "val", "test"]
+    assert texts(drawn[0].legends[0].texts) == ["train", "val", "test"]
     val, test = panels["knn accuracy (%)"].lines
     np.testing.assert_array_equal(val.get_xdata(), [200, 400, 600, 800, 1000])
     assert test.get_xdata() == [1000] and test.get_marker() == "o"  # a single point is visible
-    assert "40" in [text.get_text() for text in panels["knn accuracy (%)"].get_yticklabels()]
+    assert "40" in texts(panels["knn accuracy (%)"].get_yticklabels())
 
 
-def test_at_most_three_columns(tmp_path, drawn):
+def test_at_most_three_columns(drawn):
     for count in (1, 2, 4, 7):
         row = {"step": 1, **{f"train/m{i}": 1.0 for i in range(count)}}
-        figures.curves([row], tmp_path / "x.png")
+        figures.curves([row], "x.png")
         columns = drawn[-1].axes[0].get_subplotspec().get_gridspec().ncols
         assert columns == {1: 1, 2: 2, 4: 2}.get(count, 3)
         assert len(drawn[-1].axes) == count
 
 
-def test_groups_share_a_panel(tmp_path, drawn):
+def test_groups_share_a_panel(drawn):
     row = {"step": 1, "train/a": 1.0, "train/b": 2.0, "val/b": 2.0, "train/loss": 3.0}
-    figures.curves([row], tmp_path / "x.png", groups={"both": ("a", "b")})
+    figures.curves([row], "x.png", groups={"both": ("a", "b")})
     assert [axes.get_ylabel() for axes in drawn[0].axes] == ["loss", "both"]
-    labels = [text.get_text() for text in drawn[0].axes[1].get_legend().texts]
-    assert labels == ["a", "b (train)", "b (val)"]
+    assert texts(drawn[0].axes[1].get_legend().texts) == ["a", "b (train)", "b (val)"]
 
 
 def test_running_mean_against_a_plain_loop():
@@ -94,7 +132,7 @@ def test_running_mean_against_a_plain_loop():
         near = values[max(0, i - 2) : i + 3]
         near = near[np.isfinite(near)]
         expected.append(near.mean() if len(near) else np.nan)
-    np.testing.assert_allclose(figures._running_mean(values, 5), expected, atol=1e-12)
+    np.testing.assert_allclose(curves._running_mean(values, 5), expected, atol=1e-12)
 
 
 def test_curves_of_only_nan_are_drawn(tmp_path):
@@ -102,80 +140,162 @@ def test_curves_of_only_nan_are_drawn(tmp_path):
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
-def test_no_metrics_is_said(tmp_path):
+def test_no_metrics_is_said():
     with pytest.raises(DataError, match="no metrics"):
-        figures.curves([{"step": 3, "time/x": 1.0}], tmp_path / "x.png")
+        figures.curves([{"step": 3, "time/x": 1.0}], "x.png")
+    with pytest.raises(DataError, match="no run has logged val_loss"):
+        figures.compare_runs({"a": ([], [])}, "x.png", metric="val_loss")
 
 
-def tile(path, x, y, h, w):
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))[y : y + h, x : x + w]
+def test_runs_are_told_apart(drawn):
+    runs = {f"run {i}": ([0, 10], [i, math.nan if i else 1]) for i in range(9)}
+    figures.compare_runs(runs, "x.png", metric="val_accuracy")
+    (axes,) = drawn[0].axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 9
+    np.testing.assert_array_equal([line.get_ydata() for line in axes.lines], [y for _, y in runs.values()])
+    assert texts(drawn[0].legends[0].texts) == list(runs)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "val accuracy (%)")
 
 
-@pytest.mark.parametrize("size", [(5, 7), (32, 32), (33, 128), (200, 1)])
-def test_images_are_enlarged_by_whole_factors(tmp_path, size):
-    images = np.random.default_rng(1).integers(0, 256, (2, *size, 3), np.uint8)
-    figures.image_grid(images, tmp_path / "x.png")
-    factor = max(1, round(128 / max(size)))
-    h, w = size[0] * factor, size[1] * factor
-    for i, image in enumerate(images):
-        expected = np.kron(image, np.ones((factor, factor, 1), np.uint8))
-        np.testing.assert_array_equal(tile(tmp_path / "x.png", 6 + i * (w + 6), 6, h, w), expected)
-    with Image.open(tmp_path / "x.png") as picture:
-        assert picture.size == (6 + 2 * (w + 6), 12 + h)
+def test_confusion_matrix_against_sklearn(drawn):
+    rng = np.random.default_rng(0)
+    true, predicted = rng.integers(0, 3, 2000), rng.choice(4, 2000, p=[0.5, 0.4, 0.099, 0.001])
+    counts = sklearn_confusion(true, predicted, labels=range(4))
+    figures.confusion_matrix(counts, "x.png", classes=["a", "b", "c", "none"])
+    axes = drawn[0].axes[0]
+    shown = axes.images[0].get_array()
+    np.testing.assert_allclose(shown[:3], sklearn_confusion(true, predicted, labels=range(4), normalize="true")[:3])
+    assert shown.mask[3].all()  # grey: there are no examples
+    cells = {text.get_position(): text.get_text() for text in axes.texts}  # (predicted, true)
+    for row, column in np.ndindex(3, 4):
+        percent = 100 * counts[row, column] / counts[row].sum()
+        expected = None if percent == 0 else "<1" if percent < 0.5 else f"{percent:.0f}"
+        assert cells.get((column, row)) == expected
+    assert "<1" in cells.values()
+    assert axes.get_title() == f"accuracy {100 * accuracy_score(true, predicted):.2f} % of 2000 examples"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
-def test_large_images_are_averaged(tmp_path):
-    image = np.random.default_rng(1).integers(0, 256, (1, 601, 400, 3), np.uint8)
-    figures.image_grid(image, tmp_path / "x.png")
-    expected = np.asarray(Image.fromarray(image[0, :600, :399]).reduce(3))
-    got = tile(tmp_path / "x.png", 6, 6, 200, 133)
-    assert np.abs(got.astype(int) - expected).max() <= 1  # Pillow rounds halves its own way
+@pytest.mark.parametrize("n", [10, 100])
+def test_the_names_of_many_classes_stay_apart(n, drawn):
+    classes = [f"{i} is a class" for i in range(n)]
+    figures.confusion_matrix(np.full((n, n), 7), "x.png", classes=classes)
+    figures.class_bars(np.full(n, 0.7), "x.png", classes=classes)
+    matrix, bars = drawn
+    axes = matrix.axes[0]
+    assert len(axes.texts) == (n * n if n <= 10 else 0)  # numbers only where they fit
+    groups = [axes.get_xticklabels(), axes.get_yticklabels()]
+    groups += [[*part.get_yticklabels(), *part.texts] for part in bars.axes]
+    for figure, labels in zip([matrix, matrix, *[bars] * len(bars.axes)], groups):
+        boxes = extents(figure, labels)
+        for one, two in pairwise(boxes):
+            assert not one.overlaps(two)
+        assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    assert [name for part in bars.axes for name in texts(part.get_yticklabels())] == classes
+    assert max(*matrix.get_size_inches(), *bars.get_size_inches()) < 11
 
 
-def test_floats_and_grey(tmp_path):
-    grey = np.linspace(0, 1, 16 * 16, dtype=np.float32).reshape(1, 16, 16, 1)
-    figures.image_grid(grey, tmp_path / "x.png")
-    expected = np.kron(np.rint(grey[0] * 255).astype(np.uint8), np.ones((8, 8, 3), np.uint8))
-    np.testing.assert_array_equal(tile(tmp_path / "x.png", 6, 6, 128, 128), expected)
+def test_class_bars(drawn):
+    figures.class_bars([0.25, math.nan, 0.75], "x.png", classes=["a", "b", "c"])
+    (axes,) = drawn[0].axes
+    np.testing.assert_array_equal([bar.get_width() for bar in axes.patches], [0.25, math.nan, 0.75])
+    assert axes.lines[0].get_xdata() == [0.5, 0.5] and texts(drawn[0].legends[0].texts) == ["mean 50.0"]
+    assert texts(axes.texts) == ["25.0", "–", "75.0"]
+    assert axes.yaxis_inverted() and axes.get_xlabel() == "accuracy (%)"
+    figures.class_bars([math.nan, math.nan], "x.png", classes="ab", metric="iou")
+    assert texts(drawn[1].legends[0].texts) == ["mean –"] and drawn[1].axes[0].get_xlabel() == "IoU"
 
 
-def test_view_pairs_labels_rows_and_cuts_the_count(tmp_path, drawn):
-    images = np.zeros((5, 16, 16, 1), np.float32)
-    figures.view_pairs((np.zeros((9, 20, 20, 3), np.uint8), images, images), tmp_path / "x.png", count=4)
-    assert [text.get_text() for text in drawn[0].texts] == ["original", "view 1", "view 2"]
-    with Image.open(tmp_path / "x.png") as image:
-        assert 4 * 128 < image.width < 5 * 128 and 3 * 120 < image.height < 4 * 128
+def test_sweep_bars(drawn):
+    figures.sweep_bars(SWEEP, "x.png", metric="test_accuracy", references={"to come": 0.4, "unknown": 9.0})
+    (axes,) = drawn[0].axes
+    expected = [statistics.mean(SWEEP["from scratch"]), 0.2, math.nan, math.nan]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], expected)
+    (mean, row), (end, _) = axes.collections[0].get_segments()[0].mean(0), axes.collections[0].get_segments()[0][1]
+    assert (mean, row) == pytest.approx((expected[0], 0))
+    assert end - mean == pytest.approx(statistics.stdev(SWEEP["from scratch"]))
+    seeds, reference = axes.lines[-2:]
+    np.testing.assert_allclose(seeds.get_xdata(), [0.5, 0.6, 0.55, 0.2, 1.0, math.inf])
+    np.testing.assert_array_equal(reference.get_xydata(), [[0.4, 3]])
+    assert texts(axes.texts) == ["55.00 ± 5.00 %", "20.00 %", "inf ± nan %", "–"]
+    assert texts(drawn[0].legends[0].texts) == ["one seed", "reference"]
+    figures.sweep_bars({"to come": []}, "x.png", metric="loss")
+    assert texts(drawn[1].legends[0].texts) == ["one seed"]
 
 
-def test_no_text_is_cut_off_or_overlaps(tmp_path, drawn):
-    titles = [name * 4 for name in ("WWWW", "iiii", "dog ", "$_^")]
-    figures.view_pairs((IMAGES[[0, 1, 2, 0]],) * 3, tmp_path / "x.png", titles=titles)
-    figure = drawn[0]
-    renderer = RendererAgg(figure.bbox.width, figure.bbox.height, 150)
-    boxes = [text.get_window_extent(renderer) for text in figure.texts]
-    for i, box in enumerate(boxes):
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
-        assert not any(box.overlaps(other) for other in boxes[:i])
+def test_group_bars(drawn):
+    figures.group_bars(GROUPS, "x.png", groups=NAMES)
+    (axes,) = drawn[0].axes
+    heights = [[bar.get_height() for bar in bars] for bars in (axes.containers[1], axes.containers[3])]
+    np.testing.assert_allclose(heights, [[0.5, math.nan, 1], [0.15, 0.3, 0.45]])
+    starts = np.array([bar.get_x() for bars in (axes.containers[1], axes.containers[3]) for bar in bars])
+    np.testing.assert_allclose(starts, [-0.4, 0.6, 1.6, 0, 1, 2], atol=1e-9)
+    lows, highs = zip(*(segment[:, 1] for segment in axes.collections[1].get_segments()))
+    spread = [statistics.stdev(pair) for pair in zip(*GROUPS["b"])]
+    np.testing.assert_allclose((np.array(highs) - lows) / 2, spread)
+    classes = [f"class {i}" for i in range(50)]
+    figures.group_bars({"a": np.ones(50), "b": np.ones(50)}, "x.png", groups=classes)
+    assert len(drawn[1].axes) == 2
+    labels = [label for axes in drawn[1].axes for label in axes.get_xticklabels()]
+    assert texts(labels) == classes
+    boxes = extents(drawn[1], labels)
+    assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
+
+
+def test_pca_against_numpy(drawn):
+    figures.draw_pca(FEATURES, LABELS, "x.png", classes=NAMES)
+    first, second, axes = drawn[0].axes
+    assert [panel.get_title() for panel in drawn[0].axes] == list(FEATURES)
+    assert texts(first.texts) == ["all features are equal"] and texts(second.texts) == ["features are not finite"]
+    centred = FEATURES["step 10"] - FEATURES["step 10"].mean(0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    parts = 100 * s**2 / (s**2).sum()
+    assert axes.get_xlabel() == f"PC 1 ({parts[0]:.0f} %)" and axes.get_ylabel() == f"PC 2 ({parts[1]:.0f} %)"
+    points = axes.collections[0].get_offsets()
+    order = np.random.default_rng(0).permutation(24)
+    np.testing.assert_allclose(np.abs(points), np.abs(u * s)[order, :2], atol=1e-9)
+    assert [tuple(colour[:3]) for colour in axes.collections[0].get_facecolors()] == [
+        to_rgb(style.PALETTE[label]) for label in LABELS[order]
+    ]
+    legend = drawn[0].legends[0]
+    assert texts(legend.texts)[::2] == NAMES[::2] and texts(legend.texts)[1].endswith("…")
+    assert [line.get_color() for line in legend.get_lines()] == list(style.PALETTE[:3])
+
+
+def test_tsne_keeps_what_is_together_at_any_scale():
+    features = FEATURES["step 10"]
+    points, _ = embedding._tsne(features)
+    distances = np.linalg.norm(points[:, None] - points, axis=-1) + 1e9 * np.eye(24)
+    np.testing.assert_array_equal(LABELS[distances.argmin(1)], LABELS)
+    scaled, _ = embedding._tsne(features * 2.0**80)
+    np.testing.assert_array_equal(scaled, points)
+
+
+def test_seventy_classes_fit_and_look_different(drawn):
+    classes = [f"Some_class_{i}" for i in range(70)]
+    features = np.random.default_rng(0).normal(size=(70, 4))
+    figures.draw_pca({"step 0": features, "step 1": features}, np.arange(70), "x.png", classes=classes)
+    lines = drawn[0].legends[0].get_lines()
+    assert len({(line.get_marker(), line.get_color()) for line in lines}) == 70
+    boxes = extents(drawn[0], drawn[0].legends[0].texts)
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drawn[0].bbox.x1 for box in boxes)
+    assert drawn[0].axes[0].get_position().height * drawn[0].get_size_inches()[1] > 1.5  # room for the points
 
 
 @pytest.mark.parametrize(
-    "images, message",
+    "draw, message",
     [
-        (np.zeros((2, 4, 4)), "b h w c"),
-        (np.zeros((2, 4, 4, 2)), "1 or 3 channels"),
-        (np.zeros((0, 4, 4, 3)), "b h w c"),
-        (np.full((1, 4, 4, 3), 255.0), r"from 255 to 255: expected \[0, 1\]"),
-        (np.zeros((1, 4, 4, 3), np.int64), "int64: expected uint8"),
+        (partial(figures.confusion_matrix, np.ones((2, 3)), classes="ab"), r"2 x 2 counts .* got \(2, 3\)"),
+        (partial(figures.confusion_matrix, np.ones((1, 1)), classes="a"), "at least 2"),
+        (partial(figures.class_bars, [1.0], classes="ab"), r"each of the 2 classes, got \(1,\)"),
+        (partial(figures.sweep_bars, {}, metric="loss"), "no rows"),
+        (partial(figures.group_bars, {"a": [1.0]}, groups="ab"), r"\(seeds, 2\) .* {'a': \(1, 1\)}"),
+        (partial(figures.draw_pca, {"s": np.ones((9, 2))}, np.zeros(8, int), classes="a"), r"\(8, d\) .* got \(9, 2\)"),
+        (partial(figures.draw_tsne, {"s": np.ones((3, 2))}, np.zeros(3, int), classes="a"), r"at least \(4, 2\)"),
+        (partial(figures.draw_pca, {"s": np.ones((4, 2))}, np.arange(4), classes="abc"), "from 0 to 2, got 0 to 3"),
+        (partial(figures.draw_pca, {"s": np.ones((4, 2))}, np.arange(4), classes="a" * 71), "70 classes apart, got 71"),
     ],
 )
-def test_wrong_images_are_named(tmp_path, images, message):
+def test_wrong_shapes_are_named(draw, message):
     with pytest.raises(DataError, match=message):
-        figures.image_grid(images, tmp_path / "x.png")
-
-
-def test_wrong_pairs_are_named(tmp_path):
-    with pytest.raises(DataError, match="needs 2 arrays"):
-        figures.view_pairs((IMAGES,), tmp_path / "x.png")
-    with pytest.raises(DataError, match=r"\[3, 2\]"):
-        figures.view_pairs((IMAGES, IMAGES[:2]), tmp_path / "x.png")
+        draw(path="x.png")

@@ -219,7 +219,7 @@ def test_report_is_light():
     """Neither JAX nor a second framework is loaded to draw a figure or to open a log."""
     code = (
         "import sys; from jaxcv.report import figures, log, manifest, progress, tables;"
-        "print([m for m in ('jax', 'torch', 'tensorflow', 'matplotlib.pyplot') if m in sys.modules])"
+        "print([m for m in ('jax', 'torch', 'tensorflow', 'matplotlib.pyplot', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,13 +1,16 @@
-"""Tables of results: plain, boxed and Markdown."""
+"""Tables of results: plain, boxed, Markdown, LaTeX and comma-separated."""
 
+import csv
 import io
 import math
+import statistics
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxcv.report.tables import closing_table, format_value, markdown
+from jaxcv.errors import DataError
+from jaxcv.report.tables import closing_table, format_value, markdown, to_csv, to_latex, to_markdown
 
 
 @pytest.mark.parametrize(
@@ -24,7 +27,16 @@ from jaxcv.report.tables import closing_table, format_value, markdown
         ("params", 11123123, "11123123"),
         ("images", np.int64(7), "7"),
         ("name", "as it is", "as it is"),
-        ("accuracy", None, "-"),
+        ("accuracy", None, "–"),
+        ("accuracy", [0.5, 0.52, None, 0.54], "52.00 ± 2.00 %"),
+        ("accuracy", np.array([0.5]), "50.00 %"),
+        ("epoch", [40], "40"),
+        ("epoch", [40, 42], "41.00 ± 1.41"),
+        ("loss", [1234.0, 1250.0], "1242 ± 11"),
+        ("loss", [1e-9, 3e-9], "2.000e-09 ± 1.4e-09"),
+        ("loss", [1.0, math.nan], "nan ± nan"),
+        ("loss", [1.0, math.inf], "inf ± nan"),
+        ("loss", [None], "–"),
     ],
 )
 def test_format_value(name, value, text):
@@ -70,17 +82,82 @@ def test_single_values(capsys):
     assert capsys.readouterr().out == "done\nmetric           value\ntest/accuracy  50.00 %\nparams              12\n"
 
 
+ROWS = [
+    {
+        "name": "A | scratch_x",
+        "test_accuracy": [0.53, 0.52, 0.54],
+        "loss": [1.2, None, 1.3],
+        "reported_accuracy": 0.5271,
+    },
+    {"name": "B & 50%\n{x}~^\\", "test_accuracy": [0.5527], "loss": [math.nan], "params": 11123},
+    {"name": "C", "test_accuracy": [], "note": "<to come>"},
+]
+
+
 def test_markdown():
-    rows = [["a|b", 11, 0.93, None], ["c\nd", 2222222, 0.5, math.nan]]
-    assert markdown(["model", "params", "test_accuracy", "loss"], rows).splitlines() == [
-        "| model |  params | test_accuracy | loss |",
-        "| ----- | ------: | ------------: | ---: |",
-        "| a\\|b  |      11 |       93.00 % |    - |",
-        "| c d   | 2222222 |       50.00 % |  nan |",
+    expected = """\
+| name           |  test_accuracy |                    loss | reported_accuracy | params | note      | seeds |
+| -------------- | -------------: | ----------------------: | ----------------: | -----: | --------- | ----: |
+| A \\| scratch_x | 53.00 ± 1.00 % | **1.250 ± 0.071 (n=2)** |           52.71 % |      – | –         |     3 |
+| B & 50% {x}~^\\ |    **55.27 %** |                     nan |                 – |  11123 | –         |     1 |
+| C              |              – |                       – |                 – |      – | <to come> |     0 |
+"""
+    assert to_markdown(ROWS, best={"test_accuracy": max, "loss": min}) == expected
+
+
+def test_latex():
+    rows = [{name: row.get(name) for name in ("name", "test_accuracy", "note")} for row in (ROWS[0], ROWS[2])]
+    expected = r"""
+\begin{tabular}{lrlr}
+\toprule
+name                    &               test\_accuracy & note                             & seeds \\
+\midrule
+A \textbar{} scratch\_x & \textbf{53.00 $\pm$ 1.00 \%} & --                               &     3 \\
+C                       &                           -- & \textless{}to come\textgreater{} &     0 \\
+\bottomrule
+\end{tabular}
+"""
+    assert to_latex(rows, best={"test_accuracy": max}) == expected.lstrip()
+
+
+def test_latex_specials():
+    text = to_latex([{"name": ROWS[1]["name"] + "$#", "loss": 1.0}]).splitlines()[4]
+    assert text == r"B \& 50\% \{x\}\textasciitilde{}\textasciicircum{}\textbackslash{}\$\# & 1.000 \\"
+
+
+def test_csv_is_in_full_precision_and_read_back():
+    text = to_csv(ROWS)
+    assert text.splitlines()[0] == (
+        "name,test_accuracy_mean,test_accuracy_std,test_accuracy_n,loss_mean,loss_std,loss_n,reported_accuracy,params,note"
+    )
+    first, second, third = csv.DictReader(io.StringIO(text))
+    assert first["name"] == "A | scratch_x" and second["name"] == ROWS[1]["name"]
+    assert float(first["test_accuracy_mean"]) == pytest.approx(statistics.mean(ROWS[0]["test_accuracy"]), abs=1e-15)
+    assert float(first["loss_std"]) == pytest.approx(statistics.stdev([1.2, 1.3]), abs=1e-15)
+    assert (first["loss_n"], first["params"]) == ("2", "")
+    assert [second[f"test_accuracy_{x}"] for x in ("mean", "std", "n")] == ["0.5527", "", "1"]
+    assert [second[f"loss_{x}"] for x in ("mean", "std", "n")] == ["nan", "", "1"]
+    assert [third[f"test_accuracy_{x}"] for x in ("mean", "std", "n")] == ["", "", "0"]
+    assert [third[f"loss_{x}"] for x in ("mean", "std", "n")] == ["", "", ""]
+
+
+def test_a_number_among_lists_is_the_same_for_all_seeds():
+    rows = [{"name": "paper", "accuracy": 0.5}, {"name": "ours", "accuracy": [0.5, 0.5]}]
+    assert to_markdown(rows, best={"accuracy": max}).splitlines()[2:] == [
+        "| paper |        **50.00 %** |     – |",
+        "| ours  | **50.00 ± 0.00 %** |     2 |",
     ]
+    assert to_csv(rows).splitlines()[1:] == ["paper,0.5,,", "ours,0.5,0.0,2"]
 
 
-def test_markdown_of_nothing_and_of_ragged_rows():
-    assert markdown(["a", "b"], []) == "| a   | b   |\n| --- | --- |\n"
+def test_a_table_without_seeds():
+    assert markdown(["model", "loss"], [["a|b", None], ["c\nd", 0.5]]).splitlines() == [
+        "| model |   loss |",
+        "| ----- | -----: |",
+        "| a\\|b  |      – |",
+        "| c d   | 0.5000 |",
+    ]
+    with pytest.raises(DataError, match="at least one row"):
+        to_markdown([])
     with pytest.raises(ValueError):
         markdown(["a", "b"], [["x"]])

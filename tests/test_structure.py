@@ -21,6 +21,11 @@ LIBRARIES = {
     "orbax",
     "PIL",
     "rich",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "threadpoolctl",
+    "torch",
 }
 BASIS = {"config", "errors", "prng"}  # know nothing of the rest; any file may use them
 ALLOWED = {  # file or folder -> what it may import, besides the standard library, BASIS and its own folder
@@ -29,19 +34,48 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "prng": {"jax"},
     "mesh": {"jax"},
     "losses": {"jax", "optax"},
-    "metrics": {"jax", "optax"},
+    "metrics": {"jax", "numpy", "optax"},
     "ops": {"jax"},
-    "optim": {"jax", "optax"},
+    "paths": {"jax", "numpy"},
+    "schedules": {"jax", "optax"},
+    "optim": {"jax", "optax", "paths", "schedules"},
+    "freeze": {"jax", "flax", "models", "paths"},
     "step": {"jax", "optax"},
     "models": {"jax", "flax", "numpy"},
-    "data": {"numpy", "grain", "PIL", "absl"},
+    "data": {"numpy", "grain", "PIL", "absl", "scipy", "sklearn", "threadpoolctl"},
     "tasks": {"jax", "flax", "optax", "numpy", "step", "models", "losses", "metrics", "ops"},
-    "checkpoint": {"jax", "orbax"},
-    "report": {"numpy", "matplotlib", "rich"},
+    "checkpoint": {"jax", "numpy", "orbax"},
+    "pretrained": {
+        "numpy",
+        "ml_collections",
+        "safetensors",
+        "torch",
+        "checkpoint",
+        "models",
+    },  # torch, if there, for .pth
+    "report": {"numpy", "matplotlib", "rich", "sklearn", "threadpoolctl"},
     "probe": {"jax", "numpy", "optax", "mesh"},
-    "experiment": {"jax", "numpy", "data", "mesh", "optim", "step"},
+    "summary": {"jax", "flax", "optax", "models"},
+    "experiment": {
+        *("jax", "flax", "numpy", "optax"),
+        *("data", "freeze", "mesh", "models", "optim", "pretrained", "schedules", "step"),
+    },
     "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step"},
-    "train": {"jax", "checkpoint", "data", "evaluate", "experiment", "mesh", "report", "step"},
+    "train": {
+        "jax",
+        "numpy",
+        "checkpoint",
+        "data",
+        "evaluate",
+        "experiment",
+        "mesh",
+        "models",
+        "paths",
+        "report",
+        "step",
+    },
+    "predict": {"jax", "numpy", "data", "experiment", "mesh", "pretrained"},
+    "sweep": {"jax", "ml_collections", "report", "train"},
     "command": {"absl", "ml_collections"},
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
@@ -86,7 +120,22 @@ def test_configs_import_ml_collections_and_nothing_else(path):
 def test_commands_are_thin():
     for path in (ROOT / "launch").glob("*.py"):
         assert (
-            set(imported(path)) <= {"absl", "jax", "command", "train", "experiment", "report"} | sys.stdlib_module_names
+            set(imported(path))
+            <= {
+                "absl",
+                "jax",
+                "command",
+                "errors",
+                "experiment",
+                "models",
+                "predict",
+                "pretrained",
+                "report",
+                "summary",
+                "sweep",
+            }
+            | {"train"}
+            | sys.stdlib_module_names
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from jaxcv.errors import UserError
 from jaxcv.models import resnet
-from jaxcv.models.weights import from_torch, to_torch
+from jaxcv.models.weights import check, fit, from_torch, summarize, to_torch
 
 MODEL = resnet.Model(18, num_classes=3, width=4)
 SHAPES = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), train=False))
@@ -76,3 +76,52 @@ def test_what_does_not_fit_is_named_and_counted(variables):
         from_torch(state | other | {"fc.bias": np.zeros(10, np.float32)}, SHAPES)
     with pytest.raises(UserError, match=r"hold fc\.weight of shape \(96,\)"):
         from_torch(state | {"fc.weight": state["fc.weight"].ravel()}, SHAPES)
+
+
+def outcomes(rows):
+    return {row.name: row.outcome for row in rows if row.outcome != "matched"}
+
+
+def test_a_file_of_the_trunk_fits_into_backbone_and_the_other_way_round(variables):
+    trunk = to_torch(variables)
+    whole = {name: {"backbone": tree, "head": {"kernel": np.ones((3, 2))}} for name, tree in variables.items()}
+    del whole["batch_stats"]["head"]
+    taken, rows = fit(trunk, whole, allow=("head.*",))
+    assert outcomes(rows) == {"head.weight": "fresh"}
+    jax.tree.map(np.testing.assert_array_equal, taken["params"]["backbone"], variables["params"])
+    assert taken["params"]["head"]["kernel"] is None
+
+    prefixed = {f"backbone.{name}": value for name, value in trunk.items()} | {"projector.weight": np.ones(2)}
+    taken, rows = fit(prefixed, variables, allow=("projector.*",))
+    assert outcomes(rows) == {"projector.weight": "unused"}
+    jax.tree.map(np.testing.assert_array_equal, taken, variables)
+
+
+def test_one_channel_gets_the_sum_of_the_rgb_filters(variables):
+    model = resnet.Model(18, num_classes=3, width=4)
+    grey = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), train=False))
+    taken, rows = fit(to_torch(variables), grey)
+    assert outcomes(rows) == {"conv1.weight": "RGB summed"}
+    check(rows)
+    kernel = variables["params"]["conv1"]["kernel"]
+    np.testing.assert_allclose(taken["params"]["conv1"]["kernel"], kernel.sum(2, keepdims=True), atol=1e-6)
+    x = np.random.default_rng(0).standard_normal((1, 32, 32, 1), np.float32)
+    ours, _ = model.apply(taken, x, train=False)  # a grey image as three equal channels
+    theirs, _ = model.apply(variables, np.repeat(x, 3, -1), train=False)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
+    state = to_torch(variables) | {"fc.weight": np.zeros((1000, 32)), "fc.bias": np.zeros(1000)}
+    del state["bn1.weight"]
+    taken, rows = fit(state, SHAPES)
+    assert outcomes(rows) == {"bn1.weight": "missing", "fc.weight": "mismatch", "fc.bias": "mismatch"}
+    assert taken["params"]["fc"]["kernel"] is None  # nothing is half used
+    with pytest.raises(UserError, match=r"^x\.pth lack bn1\.weight; .* Say so\.$"):
+        check(rows, source="x.pth", remedy=" Say so.")
+    with pytest.raises(UserError, match=r"hold fc\.(bias|weight) of shape \(1000.*\(and 1 more\)\.$"):
+        check(fit(state, SHAPES, allow=("bn1.*",))[1])
+    taken, rows = fit(state, SHAPES, allow=("fc.*", "bn1.*"))
+    check(rows)
+    assert set(outcomes(rows).values()) == {"fresh"}
+    assert summarize(rows) == f"{len(rows) - 3} matched; fresh: bn1.weight, fc.bias, fc.weight"

@@ -8,6 +8,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,11 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
+def outline(**options: Any) -> Info:
+    """What is known without the data."""
+    return Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD, "")
+
+
 def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
     """Examples {"image": uint8 (28, 28, 1), "label": int32}, read from `dir`/fashion_mnist.
 
@@ -67,5 +73,5 @@ def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
     if split != "test":
         rows = held_out(split, len(images), holdout)
         images, labels = images[rows], labels[rows]
-    info = Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD, fingerprint([images, labels]))
+    info = outline()._replace(fingerprint=fingerprint([images, labels]))
     return Arrays({"image": images[..., None], "label": labels}, info)

@@ -11,35 +11,28 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from jaxcv.data.source import Info, check_split, find, fingerprint, held_out
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, SUFFIXES, load
+from jaxcv.data.source import Info, Kept, find, fingerprint, held_out, split_folder
 from jaxcv.errors import ConfigError, DataError
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 UNLABELLED = "unlabelled"
-MAX_PIXELS = 89_478_485  # from where on Pillow warns of a decompression bomb
 
 
 def decode(path: Path, size: int) -> np.ndarray:
     """The image at `path` as uint8 (size, size, 3): upright, RGB, short side resized to `size`, centre crop.
 
-    The arithmetic is torchvision's Resize (bicubic, antialiased) and CenterCrop. Raises whatever Pillow
-    raises.
+    The arithmetic is torchvision's Resize (bicubic, antialiased) and CenterCrop.
     """
-    with Image.open(path, formats=("JPEG", "PNG", "WEBP")) as image:
-        w, h = image.size
-        canvas = max(w, h) / min(w, h) * size**2  # pixels of the resized image, before the crop
-        if max(w * h, canvas) > MAX_PIXELS:
-            raise ValueError(f"{w}x{h} pixels are too many, or too long and thin, to decode safely")
-        if image.mode.startswith("I") or image.mode == "F":
-            raise ValueError(f"mode {image.mode} has more than 8 bits a channel, save it with 8")
-        image = ImageOps.exif_transpose(image).convert("RGB")
+    image = load(path).convert("RGB")
     w, h = image.size
     short = min(w, h)
+    if max(w, h) / short * size**2 > MAX_PIXELS:  # of the resized image, before the crop
+        raise DataError(f"{path}: {w}x{h} pixels are too long and thin to decode safely")
     w, h = int(size * w / short), int(size * h / short)
     left, top = round((w - size) / 2), round((h - size) / 2)
     image = image.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
@@ -51,39 +44,20 @@ class Folder:
 
     def __init__(self, split: str, files: Sequence[Path], labels: np.ndarray, info: Info, *, cache_bytes: int):
         self.split, self.files, self.labels, self.info = split, list(files), labels, info
-        self.keep = len(self.files) * int(np.prod(info.shape)) <= cache_bytes
-        self._allocate()
-
-    def _allocate(self) -> None:
-        rows = len(self.files) if self.keep else 0
-        self.canvases = np.empty((rows, *self.info.shape), np.uint8)
-        self.decoded = np.zeros(rows, bool)
-
-    def __getstate__(self) -> dict:  # a worker process gets the names, not the pixels
-        return {k: v for k, v in self.__dict__.items() if k not in ("canvases", "decoded")}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._allocate()
+        self.names = [f"{path.parent.name}/{path.name}" for path in self.files]
+        self._kept = Kept(len(self.files), cache_bytes)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return {"image": self._image(index), "label": self.labels[index]}
+        return self._kept.get(range(len(self))[index], self._decode)
 
-    def _image(self, index: int) -> np.ndarray:
-        if self.keep and self.decoded[index]:
-            return self.canvases[index]
-        path = self.files[index]
+    def _decode(self, index: int) -> dict[str, np.ndarray]:
         try:
-            image = decode(path, self.info.shape[0])
-        except Exception as error:  # a damaged file can fail in any way at all
-            raise DataError(f"{self.split}[{index}] {path}: {error}") from error
-        if self.keep:  # pixels first, flag last: two threads may both decode, and write the same bytes
-            self.canvases[index] = image
-            self.decoded[index] = True
-        return image
+            return {"image": decode(self.files[index], self.info.shape[0]), "label": self.labels[index]}
+        except DataError as error:
+            raise DataError(f"{self.split}[{index}] {error}") from error
 
 
 def _images(folder: Path) -> list[Path]:
@@ -132,6 +106,18 @@ def _sorted_classes(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if numbers else None))
 
 
+def outline(
+    *,
+    folder: str,
+    size: int,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    **options: Any,
+) -> Info:
+    """What is known without the data: not the classes."""
+    return Info(folder, (), (size, size, 3), tuple(mean), tuple(std), "")
+
+
 def source(
     split: str,
     *,
@@ -154,12 +140,9 @@ def source(
     split's folder ("{folder}.csv" is train.csv beside train/). With workers, each process keeps its own up to
     `cache_bytes`.
     """
-    check_split(split)
+    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
     if size < 1:
         raise ConfigError(f"size={size} must be the side of the canvas in pixels, 1 or more")
-    own = {"train": train_folder, "val": val_folder or train_folder, "test": test_folder}[split]
-    if not own:
-        raise ConfigError(f"the split {split!r} has no folder: set data.{split}_folder")
     root = find(dir, folder, [train_folder, own] if own != train_folder else [own])
 
     def scan_split(name: str) -> list[tuple[Path, str]]:
@@ -180,5 +163,6 @@ def source(
 
     files = [path for path, _ in pairs]
     rows = (f"{path.relative_to(root).as_posix()} {path.stat().st_size} {label}" for path, label in pairs)
-    info = Info(folder, classes, (size, size, 3), tuple(mean), tuple(std), fingerprint(rows))
+    info = outline(folder=folder, size=size, mean=mean, std=std)
+    info = info._replace(classes=classes, fingerprint=fingerprint(rows))
     return Folder(split, files, np.array([index[label] for _, label in pairs], np.int32), info, cache_bytes=cache_bytes)

@@ -8,13 +8,15 @@ class.
 import hashlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from jaxcv.data.source import Arrays, Info, check_split, fingerprint
+from jaxcv.data.source import Arrays, Info, check_split, fingerprint, voc_palette
 from jaxcv.errors import ConfigError
 
 COUNTS = {"train": 8192, "val": 1024, "test": 2048}
+TARGETS = ("label", "mask")
 MEAN, STD = (0.391, 0.391, 0.391), (0.19, 0.19, 0.19)
 GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
 
@@ -172,12 +174,20 @@ def _draw(base: int, first: int, count: int, size: int) -> tuple[np.ndarray, np.
     return (image * 255 + np.float32(0.5)).astype(np.uint8), labels.astype(np.int32), mask
 
 
-def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0) -> Arrays:
+def outline(*, size: int = 32, target: str = "label", **options: Any) -> Info:
+    """What is known without drawing the data."""
+    if target not in TARGETS:
+        raise ConfigError(f"data.target={target!r} must be one of {', '.join(TARGETS)}: what the classes are those of")
+    info = Info("shapes", CLASSES, (size, size, 3), MEAN, STD, "")
+    return info if target == "label" else info._replace(classes=("ground", *CLASSES), palette=voc_palette(11))
+
+
+def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0, target: str = "label") -> Arrays:
     """Examples {"image": uint8 (size, size, 3), "label": int32, "mask": uint8 (size, size)}.
 
     The mask is 0 on the ground and 1 + label on the shape. `count` images are drawn, or 8192 / 1024 / 2048
     for train / val / test when it is 0. Labels go round the classes: any run of 10 indices has each of them
-    once.
+    once. `info` has the classes of the `target`: the kinds of shape for "label", with the ground for "mask".
     """
     check_split(split)
     count = count or COUNTS[split]
@@ -187,5 +197,5 @@ def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0) -> Arra
     chunk = max(1, 2**17 // size**2)  # images at a time: what fits a processor's cache
     chunks = [_draw(base, first, min(chunk, count - first), size) for first in range(0, count, chunk)]
     image, label, mask = (np.concatenate(parts) for parts in zip(*chunks))
-    info = Info("shapes", CLASSES, (size, size, 3), MEAN, STD, fingerprint([image, label, mask]))
+    info = outline(size=size, target=target)._replace(fingerprint=fingerprint([image, label, mask]))
     return Arrays({"image": image, "label": label, "mask": mask}, info)

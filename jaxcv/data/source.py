@@ -1,12 +1,13 @@
-"""What every data set shares: the facts about it, a source in memory, the hold-out, and words for bad data.
+"""What every data set shares: the facts about it, sources in memory and in files, the hold-out, and words for bad data.
 
-A source is any object with `__len__`, `__getitem__(int) -> dict of numpy` and `info`. It may also offer
-`take(indices) -> dict of numpy`, the examples stacked, where that is quicker than one at a time.
+A source is any object with `__len__`, `__getitem__(int) -> dict of numpy`, `info`, and `names`, a string for each
+example by which figures find it. It may also offer `take(indices) -> dict of numpy`, the examples stacked, where that
+is quicker than one at a time.
 """
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ class Info(NamedTuple):
 
     `shape` is an image's (h, w, c), `mean` and `std` are per channel for pixels in [0, 1], and `fingerprint`
     is 16 hex digits of SHA-256 over what the data are: equal on every machine, different when the data are.
+    Where `classes` are those of a mask's pixels, `palette` has the colour (r, g, b) in 0..255 of each, for figures,
+    and `ignore` is the label that does not count.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Info(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    palette: tuple[tuple[int, int, int], ...] = ()
+    ignore: int = 255
 
 
 class Arrays:
@@ -42,6 +47,10 @@ class Arrays:
         self.arrays = dict(arrays)
         self.info = info
 
+    @property
+    def names(self) -> list[str]:
+        return [str(index) for index in range(len(self))]
+
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
@@ -53,12 +62,59 @@ class Arrays:
         return {name: array[indices] for name, array in self.arrays.items()}
 
 
+class Kept:
+    """What `count` calls of a slow function gave, kept where all of it fits `limit` bytes.
+
+    A copy in another process starts empty: it gets the way to the examples, not the examples.
+    """
+
+    def __init__(self, count: int, limit: int):
+        self._count, self._limit, self._examples = count, limit, {}
+
+    def __reduce__(self) -> tuple:
+        return Kept, (self._count, self._limit)
+
+    def get(self, index: int, decode: Callable[[int], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """`decode(index)`, or what it gave before. Two threads may both decode, and keep the same."""
+        if index in self._examples:
+            return self._examples[index]
+        example = decode(index)
+        if self._count * sum(array.nbytes for array in example.values()) <= self._limit:
+            self._examples[index] = example
+        return example
+
+
+class Files:
+    """A source on disk: `decode(index)` reads an example, whose name is `names[index]`."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        decode: Callable[[int], dict[str, np.ndarray]],
+        info: Info,
+        *,
+        cache_bytes: int,
+    ):
+        self.names, self.info = list(names), info
+        self._decode, self._kept = decode, Kept(len(names), cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self._kept.get(range(len(self))[index], self._decode)
+
+
 class First:
     """The first `count` examples of a source; made by `first`."""
 
     def __init__(self, source, count: int):
         self._source, self._count = source, count
         self.info = source.info._replace(fingerprint=fingerprint([source.info.fingerprint, str(count)]))
+
+    @property
+    def names(self) -> list[str]:
+        return self._source.names[: self._count]
 
     def __len__(self) -> int:
         return self._count
@@ -76,6 +132,15 @@ def check_split(split: str) -> None:
     """Raise ConfigError unless `split` is "train", "val" or "test"."""
     if split not in SPLITS:
         raise ConfigError(f"there is no split {split!r}: a split is one of {', '.join(SPLITS)}")
+
+
+def split_folder(split: str, *, train_folder: str, val_folder: str, test_folder: str) -> str:
+    """The folder that `split` is in; that of "train", where "val" has none and is held out of it."""
+    check_split(split)
+    own = {"train": train_folder, "val": val_folder or train_folder, "test": test_folder}[split]
+    if not own:
+        raise ConfigError(f"the split {split!r} has no folder: set data.{split}_folder")
+    return own
 
 
 def held_out(split: str, size: int, holdout: float) -> np.ndarray:
@@ -99,6 +164,15 @@ def check_labels(labels: np.ndarray, classes: Sequence[str], where: object) -> n
     if len(bad):
         raise DataError(f"{where} has label {labels[bad[0]]} at index {bad[0]}, outside 0..{len(classes) - 1}")
     return labels.astype(np.int32)
+
+
+def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """`count` <= 256 colours that differ well, the first one black: PASCAL VOC's colour map."""
+
+    def channel(index: int, first: int) -> int:  # every third bit of the index, from the `first`, highest last
+        return sum((index >> (3 * i + first) & 1) << (7 - i) for i in range(3))
+
+    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(count))
 
 
 def fingerprint(parts: Iterable[bytes | str | np.ndarray]) -> str:

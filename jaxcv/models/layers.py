@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from jaxcv.errors import ConfigError, UserError
@@ -43,17 +44,21 @@ def conv(
     *,
     dilation: int = 1,
     groups: int = 1,
+    in_features: int | None = None,
     use_bias: bool = False,
     kernel_init: jax.nn.initializers.Initializer = fan_out_normal,
-    bias_init: jax.nn.initializers.Initializer = nn.initializers.zeros,
     dtype: Any = None,
     name: str | None = None,
 ) -> nn.Conv:
     """torch's Conv2d(., features, kernel, stride, padding): square, `padding` zeros on all four sides.
 
     (b, h, w, c) -> (b, h', w', features), h' = (h + 2 padding - dilation (kernel - 1) - 1) // stride + 1.
-    (flax's "SAME" differs: at stride 2 it pads less above than below.)
+    (flax's "SAME" differs: at stride 2 it pads less above than below.) The kernel starts from `kernel_init`, the
+    bias at zero; if the channels of the input are given as `in_features`, both as torch starts them by default.
     """
+    bias_init = nn.initializers.zeros
+    if in_features is not None:
+        kernel_init = bias_init = fan_in_uniform(in_features // groups * kernel**2)
     return nn.Conv(
         features,
         (kernel, kernel),
@@ -67,6 +72,40 @@ def conv(
         dtype=dtype,
         name=name,
     )
+
+
+class ConvTranspose(nn.Module):
+    """torch's ConvTranspose2d(., features, kernel, stride, padding, output_padding): square, the gradient of `conv`.
+
+    (b, h, w, c) -> (b, h', w', features), h' = (h - 1) stride - 2 padding + kernel + output_padding.
+    """
+
+    features: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    output_padding: int = 0
+    use_bias: bool = True
+    kernel_init: jax.nn.initializers.Initializer | None = None
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        fan_in = fan_in_uniform(self.features * self.kernel**2)  # torch reads the fan-in off the second axis
+        shape = (self.kernel, self.kernel, self.features, x.shape[-1])
+        kernel = self.param("kernel", self.kernel_init or fan_in, shape, jnp.float32)
+        bias = self.param("bias", fan_in, (self.features,), jnp.float32) if self.use_bias else None
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        before = self.kernel - 1 - self.padding
+        x = lax.conv_transpose(
+            x,
+            kernel,
+            (self.stride, self.stride),
+            [(before, before + self.output_padding)] * 2,
+            transpose_kernel=True,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return x if bias is None else x + bias.reshape(1, 1, 1, -1)
 
 
 def dense(
@@ -179,3 +218,48 @@ def _bins(length, size, dtype):
 def global_avg_pool(x: jax.Array) -> jax.Array:
     """(b, h, w, c) -> (b, c), the mean over space in float32 (the output's dtype too), or wider if x is."""
     return jnp.mean(x, (1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """(b, h, w, c) -> (b, c h w) in torch's order, so that a dense layer behind it has torch's weights."""
+    return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+
+
+def dropout(module: nn.Module, x: jax.Array, rate: float, *, train: bool, shared: tuple[int, ...] = ()) -> jax.Array:
+    """torch's Dropout: zeroes elements with probability `rate`, scales the others by 1/(1 - rate); only in training.
+
+    Its draw is one for all positions along the axes `shared`: (1, 2) is Dropout2d, (1, 2, 3) is torchvision's
+    StochasticDepth in mode "row". The key is `module`'s "dropout"; with rate 0 none is needed. ConfigError for a rate
+    outside [0, 1).
+    """
+    if not 0 <= rate < 1:
+        raise ConfigError(f"the dropout rate is {rate}; it must be in [0, 1).")
+    if not train or rate == 0:
+        return x
+    shape = [1 if axis in shared else size for axis, size in enumerate(x.shape)]
+    keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - rate, shape)
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def upsample(x: jax.Array, factor: int) -> jax.Array:
+    """torch's Upsample(factor, mode="nearest"): each pixel becomes factor x factor; b h w c -> b fh fw c."""
+    b, h, w, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, factor, w, factor, c))
+    return x.reshape(b, h * factor, w * factor, c)
+
+
+def resize(x: jax.Array, height: int, width: int) -> jax.Array:
+    """torch's interpolate(mode="bilinear", align_corners=False): (b, h, w, c) -> (b, height, width, c).
+
+    No antialiasing where it shrinks. Computed in float32, returned in the dtype of x.
+    """
+    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    rows, columns = _linear(x.shape[1], height, y.dtype), _linear(x.shape[2], width, y.dtype)
+    y = jnp.einsum("bhwc,ih,jw->bijc", y, rows, columns, precision=lax.Precision.HIGHEST)
+    return y.astype(x.dtype)
+
+
+def _linear(length, size, dtype):
+    """(size, length): row i holds the weights of the two pixels nearest to the centre of output pixel i."""
+    centre = ((jnp.arange(size, dtype=dtype) + 0.5) * (length / size) - 0.5).clip(0, length - 1)
+    return (1 - jnp.abs(centre[:, None] - jnp.arange(length, dtype=dtype)[None])).clip(0)

@@ -18,15 +18,16 @@ class _Basic(nn.Module):
 
     width: int
     stride: int
+    dilation: int
     zero_init_residual: bool
     dtype: Any
 
     @nn.compact
     def __call__(self, x, *, train):
         conv, norm = _bind(self.dtype, train)
-        y = conv(self.width, 3, self.stride, 1, name="conv1")(x)
+        y = conv(self.width, 3, self.stride, self.dilation, dilation=self.dilation, name="conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
-        y = conv(self.width, 3, 1, 1, name="conv2")(y)
+        y = conv(self.width, 3, 1, self.dilation, dilation=self.dilation, name="conv2")(y)
         y = norm(name="bn2", scale_init=_last_scale(self.zero_init_residual))(y)
         return nn.relu(y + _shortcut(conv, norm, x, y.shape[-1], self.stride))
 
@@ -36,6 +37,7 @@ class _Bottleneck(nn.Module):
 
     width: int
     stride: int
+    dilation: int
     zero_init_residual: bool
     dtype: Any
 
@@ -44,7 +46,7 @@ class _Bottleneck(nn.Module):
         conv, norm = _bind(self.dtype, train)
         y = conv(self.width, 1, name="conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
-        y = conv(self.width, 3, self.stride, 1, name="conv2")(y)
+        y = conv(self.width, 3, self.stride, self.dilation, dilation=self.dilation, name="conv2")(y)
         y = nn.relu(norm(name="bn2")(y))
         y = conv(4 * self.width, 1, name="conv3")(y)
         y = norm(name="bn3", scale_init=_last_scale(self.zero_init_residual))(y)
@@ -79,6 +81,10 @@ class Model(nn.Module):
     pixels). `width` is the number of channels of the first stage, 64 in the paper. `zero_init_residual`
     starts every block as the identity (Goyal et al. 2017, arXiv 1706.02677). `dtype`, or its name, is that of
     the computation; parameters, batch statistics, pooled features and head are float32.
+
+    `replace_stride_with_dilation` says which of "layer2", "layer3" and "layer4" give up their stride of 2 and
+    instead, as in torchvision, double the dilation of all 3x3 convolutions behind their first block (depth 50 and
+    above). `last_dilation` multiplies the dilation in the last block of "layer4".
     """
 
     depth: int = 50
@@ -86,6 +92,8 @@ class Model(nn.Module):
     stem: str = "imagenet"
     width: int = 64
     zero_init_residual: bool = False
+    replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False)
+    last_dilation: int = 1
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -93,13 +101,25 @@ class Model(nn.Module):
         """Images b h w c, float, any c, to (output, stages): logits b num_classes, and every stage by name.
 
         With the "imagenet" stem, "stem" (before its pooling) is 1/2 of the image's size and "layer1" to
-        "layer4" are 1/4 to 1/32, rounded up; with "small" 1 and 1 to 1/8. "avgpool" is b c, "fc" the logits.
-        ConfigError for an unknown depth or stem.
+        "layer4" are 1/4 to 1/32, rounded up; with "small" 1 and 1 to 1/8; a stride replaced doubles what follows.
+        "avgpool" is b c, "fc" the logits. ConfigError for an unknown depth or stem, or a dilation it cannot have.
         """
         if self.depth not in STAGES:
             raise ConfigError(f"ResNet has no depth {self.depth!r}; it must be one of {', '.join(map(str, STAGES))}.")
         if self.stem not in ("imagenet", "small"):
             raise ConfigError(f"ResNet has no stem {self.stem!r}; it must be 'imagenet' or 'small'.")
+        if len(self.replace_stride_with_dilation) != 3:
+            raise ConfigError(
+                f"ResNet has replace_stride_with_dilation {self.replace_stride_with_dilation!r}; it must be three "
+                "bools, for layer2 to layer4."
+            )
+        if self.depth < 50 and any(self.replace_stride_with_dilation):
+            raise ConfigError(
+                f"ResNet of depth {self.depth} has replace_stride_with_dilation {self.replace_stride_with_dilation!r}; "
+                "only depth 50 and above can have it, as in torchvision."
+            )
+        if self.last_dilation < 1:
+            raise ConfigError(f"ResNet has last_dilation {self.last_dilation!r}; it must be at least 1.")
         dtype = layers.float_dtype(self.dtype)
         conv, norm = _bind(dtype, train)
         stages = {}
@@ -111,15 +131,21 @@ class Model(nn.Module):
             x = layers.max_pool(x, 3, 2, 1)
 
         block = _Basic if self.depth < 50 else _Bottleneck
+        dilation = 1
         for i, blocks in enumerate(STAGES[self.depth]):
+            dilate = i > 0 and self.replace_stride_with_dilation[i - 1]
             for j in range(blocks):
+                last = i == 3 and j == blocks - 1
                 x = block(
                     width=self.width * 2**i,
-                    stride=2 if i > 0 and j == 0 else 1,
+                    stride=2 if i > 0 and j == 0 and not dilate else 1,
+                    dilation=dilation * (self.last_dilation if last else 1),
                     zero_init_residual=self.zero_init_residual,
                     dtype=dtype,
                     name=f"layer{i + 1}.{j}",
                 )(x, train=train)
+                if dilate and j == 0:  # the first block still has the dilation before
+                    dilation *= 2
             stages[f"layer{i + 1}"] = x  # b h w c
 
         x = stages["avgpool"] = layers.global_avg_pool(x)  # b c

@@ -78,6 +78,31 @@ def resized_crop(image: jax.Array, box: Sequence, *, size: Size, method: str = "
     return jnp.clip(resized, 0.0, 1.0) if method == "bicubic" else resized
 
 
+def random_fitting_box(
+    key: jax.Array, image: jax.Array, *, area: Sequence[float], ratio: Sequence[float], largest: tuple[int, int]
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The first of 10 random boxes whose sides are from 1 to `largest` pixels; if none's are, one of height 0.
+
+    Options, result and errors are those of `random_box`.
+    """
+    for name, (least, greatest) in {"area": area, "ratio": ratio}.items():
+        if not 0 < least <= greatest:
+            raise UserError(f"{name} must be (least, greatest) with 0 < least <= greatest, not {(least, greatest)}")
+    full_height, full_width = image.shape[:2]
+    area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
+    areas = full_height * full_width * jax.random.uniform(area_key, 10, minval=area[0], maxval=area[1])
+    ratios = jnp.exp(jax.random.uniform(ratio_key, 10, minval=math.log(ratio[0]), maxval=math.log(ratio[1])))
+    heights, widths = jnp.round(jnp.sqrt(areas / ratios)), jnp.round(jnp.sqrt(areas * ratios))
+    fits = (heights > 0) & (heights <= largest[0]) & (widths > 0) & (widths <= largest[1])
+    first = fits & (jnp.cumsum(fits) == 1)
+    height, width = (heights * first).sum(), (widths * first).sum()
+
+    def offset(key, free):  # uniform <= 1 - 2**-23: never beyond `free`
+        return jnp.floor(jax.random.uniform(key) * (free + 1))
+
+    return offset(top_key, full_height - height), offset(left_key, full_width - width), height, width
+
+
 def random_box(
     key: jax.Array,
     image: jax.Array,
@@ -99,23 +124,12 @@ def random_box(
 
     Raises: UserError unless 0 < least <= greatest.
     """
-    for name, (least, greatest) in {"area": area, "ratio": ratio}.items():
-        if not 0 < least <= greatest:
-            raise UserError(f"{name} must be (least, greatest) with 0 < least <= greatest, not {(least, greatest)}")
     full_height, full_width = image.shape[:2]
-    area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
-    areas = full_height * full_width * jax.random.uniform(area_key, 10, minval=area[0], maxval=area[1])
-    ratios = jnp.exp(jax.random.uniform(ratio_key, 10, minval=math.log(ratio[0]), maxval=math.log(ratio[1])))
-    heights, widths = jnp.round(jnp.sqrt(areas / ratios)), jnp.round(jnp.sqrt(areas * ratios))
-    fits = (heights > 0) & (heights <= full_height) & (widths > 0) & (widths <= full_width)
-    first, found = fits & (jnp.cumsum(fits) == 1), fits.any()
-    height = jnp.where(found, (heights * first).sum(), min(full_height, round(full_width / ratio[0])))
-    width = jnp.where(found, (widths * first).sum(), min(full_width, round(full_height * ratio[1])))
-
-    def offset(key, free):  # uniform <= 1 - 2**-23: never beyond `free`
-        return jnp.where(found, jnp.floor(jax.random.uniform(key) * (free + 1)), free // 2)
-
-    return offset(top_key, full_height - height), offset(left_key, full_width - width), height, width
+    box = random_fitting_box(key, image, area=area, ratio=ratio, largest=(full_height, full_width))
+    height = min(full_height, round(full_width / ratio[0]))
+    width = min(full_width, round(full_height * ratio[1]))
+    central = (full_height - height) // 2, (full_width - width) // 2, height, width
+    return tuple(jnp.where(box[2] > 0, drawn, other) for drawn, other in zip(box, central))
 
 
 def random_resized_crop(
@@ -146,6 +160,42 @@ def center_crop(image: jax.Array, *, size: Size) -> jax.Array:
         raise UserError(f"center_crop needs an image of at least {height}x{width}, not {image.shape[:2]}")
     top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
     return image[top : top + height, left : left + width]
+
+
+def _window(length: int, start: jax.Array, size: int, mode: str) -> jax.Array:
+    """(size, length): picks pixels start, start + 1 ...; those outside are mirrored about the border's, or nothing."""
+    pixel = start + jnp.arange(size)
+    if mode == "reflect":
+        pixel = length - 1 - jnp.abs(length - 1 - jnp.abs(pixel))
+    return (pixel[:, None] == jnp.arange(length)[None, :]).astype(jnp.float32)
+
+
+def random_pad_crop(key: jax.Array, image: jax.Array, *, size: Size, padding: int, mode: str = "zero") -> jax.Array:
+    """A crop of `size` anywhere in the image padded on each side, torchvision's `RandomCrop(size, padding)`.
+
+    Args:
+      key: a typed key.
+      image: h w c, float32.
+      size: the result's side, or (height, width), in pixels.
+      padding: pixels on each side.
+      mode: "zero" or "reflect", which mirrors the image without repeating the border.
+
+    Returns: size size c float32.
+
+    Raises: UserError for another mode, a padding that reaches past the reflection, and a size beyond the padded image.
+    """
+    if mode not in ("zero", "reflect"):
+        raise UserError(f"mode must be zero or reflect, not {mode!r}")
+    height, width = image.shape[:2]
+    out_height, out_width = _height_width(size)
+    if mode == "reflect" and padding >= min(height, width):
+        raise UserError(f"padding must be below {min(height, width)} to reflect {height}x{width}, not {padding}")
+    if out_height > height + 2 * padding or out_width > width + 2 * padding:
+        raise UserError(f"size must fit into {height}x{width} padded by {padding}, which {size} does not")
+    top_key, left_key = jax.random.split(key)
+    top = jax.random.randint(top_key, (), -padding, height + padding - out_height + 1)
+    left = jax.random.randint(left_key, (), -padding, width + padding - out_width + 1)
+    return separable(image, _window(height, top, out_height, mode), _window(width, left, out_width, mode))
 
 
 def flip(image: jax.Array) -> jax.Array:

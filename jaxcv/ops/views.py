@@ -1,6 +1,7 @@
-"""Two views of each image, the augmentation of BYOL (arXiv 2006.07733, appendix B), on device."""
+"""From a config's options to views of a batch on device: one of each image to classify it, or two as in BYOL."""
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,20 +9,39 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.errors import ConfigError, UserError
+from jaxcv.ops.autoaugment import random_autoaugment, random_randaugment
 from jaxcv.ops.blur import random_gaussian_blur
 from jaxcv.ops.color import normalize, random_color_jitter, random_grayscale, random_solarize
-from jaxcv.ops.geometry import random_flip, random_resized_crop
+from jaxcv.ops.erase import random_erase
+from jaxcv.ops.geometry import center_crop, random_flip, random_pad_crop, random_resized_crop, resize
+from jaxcv.ops.warp import random_rotation
 from jaxcv.prng import stream
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
 
+
+def _without_key(op: Callable) -> View:
+    @functools.wraps(op)  # with its options
+    def view(key, image, **options):
+        return op(image, **options)
+
+    return view
+
+
 OPS = {
+    "resize": _without_key(resize),
+    "center_crop": _without_key(center_crop),
     "crop": random_resized_crop,
+    "pad_crop": random_pad_crop,
+    "rotate": random_rotation,
     "flip": random_flip,
+    "autoaugment": random_autoaugment,
+    "randaugment": random_randaugment,
     "jitter": random_color_jitter,
     "gray": random_grayscale,
     "blur": random_gaussian_blur,
     "solarize": random_solarize,
+    "erase": random_erase,
 }
 
 
@@ -45,17 +65,16 @@ def _check_options(name: str, options: Mapping) -> None:
 
 
 def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
-    """A view: the random ops named in `order`, one after the other, each drawing from the stream of its name.
+    """A view: the ops named in `order`, one after the other, each drawing from the stream of its name.
 
     So changing an op's options, or the order, moves no other op's numbers.
 
     Args:
-      order: names out of crop, flip, jitter, gray, blur, solarize; by default all, in the order of the paper.
-      crop, flip, jitter, gray, blur, solarize: the options of `random_resized_crop`, `random_flip`,
-        `random_color_jitter`, `random_grayscale`, `random_gaussian_blur`, `random_solarize`, as mappings.
-        An op is left out when its options are None or empty or its p is 0.
+      order: names out of `OPS`; by default all, in its order.
+      **ops: by name, the options of that function of `OPS`, as mappings. An op is left out when its options are None
+        or empty or its p is 0.
 
-    Returns: `view(key, image)`: h w c float32 in [0, 1] -> h w c float32, the crop's size if there is a crop.
+    Returns: `view(key, image)`: h w c float32 in [0, 1] -> h w c float32, of the last size that an op sets.
 
     Raises: ConfigError for an unknown op or option, a missing option, a p outside [0, 1], and an op with
       options that the order does not hold exactly once.
@@ -77,6 +96,30 @@ def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> Vi
     return view
 
 
+def _make_augment(views: Mapping[str, View], *, mean: Sequence[float], std: Sequence[float]) -> Callable:
+    def augment(key, batch):
+        batch = dict(batch)
+        image = batch.pop("image")
+        if image.ndim != 4 or not (image.dtype == jnp.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
+            raise UserError(f"image must be b h w c, uint8 or float, not {image.dtype} of shape {image.shape}")
+        image = image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image.astype(jnp.float32)
+
+        def see(name, view):
+            def one(key, image):
+                return normalize(jnp.clip(view(key, image), 0.0, 1.0), mean=mean, std=std)
+
+            return jax.vmap(one)(jax.random.split(stream(key, name), image.shape[0]), image)
+
+        return batch | {name: see(name, view) for name, view in views.items()}
+
+    return augment
+
+
+def make_one_view(view: View, *, mean: Sequence[float], std: Sequence[float]) -> Callable:
+    """As `make_two_views`, but the one view takes the place of `image` under that name."""
+    return _make_augment({"image": view}, mean=mean, std=std)
+
+
 def make_two_views(view1: View, view2: View, *, mean: Sequence[float], std: Sequence[float]) -> Callable:
     """The augmentation of a batch: `augment(key, batch)`, with `view1` and `view2` in the place of `image`.
 
@@ -89,20 +132,4 @@ def make_two_views(view1: View, view2: View, *, mean: Sequence[float], std: Sequ
 
     Raises: UserError for images of another rank or another integer type.
     """
-
-    def augment(key, batch):
-        batch = dict(batch)
-        image = batch.pop("image")
-        if image.ndim != 4 or not (image.dtype == jnp.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
-            raise UserError(f"image must be b h w c, uint8 or float, not {image.dtype} of shape {image.shape}")
-        image = image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image.astype(jnp.float32)
-
-        def views(name, view):
-            def one(key, image):
-                return normalize(jnp.clip(view(key, image), 0.0, 1.0), mean=mean, std=std)
-
-            return jax.vmap(one)(jax.random.split(stream(key, name), image.shape[0]), image)
-
-        return batch | {"view1": views("view1", view1), "view2": views("view2", view2)}
-
-    return augment
+    return _make_augment({"view1": view1, "view2": view2}, mean=mean, std=std)

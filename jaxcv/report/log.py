@@ -4,6 +4,7 @@ Keys read `split/name`; what depends on the wall clock is under `time/`. TensorB
 it.
 """
 
+import io
 import json
 import math
 import os
@@ -39,6 +40,19 @@ def write_atomic(path: str | Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays atomically as a compressed .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays that `write_arrays` wrote, by name."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def write_json(path: str | Path, obj: object) -> None:

@@ -1,20 +1,45 @@
 """Tables of results, for the terminal and for a report."""
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from numbers import Integral
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxcv.errors import DataError
+
+# A cell is text, a number, or a list of numbers, one for each seed; None where it is missing.
+Row = Mapping[str, object]  # column -> cell
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "–": "--", "\n": " "}
+)
+
+
+def statistics(values: Sequence[float | None]) -> tuple[float, float, int]:
+    """(mean, sample standard deviation, number) of the values that are not None; NaN where they are too few."""
+    found = np.array([value for value in values if value is not None], float)
+    with np.errstate(invalid="ignore"):  # infinities
+        mean = float(found.mean()) if len(found) else np.nan
+        std = float(found.std(ddof=1)) if len(found) > 1 else np.nan
+    return mean, std, len(found)
+
 
 def format_value(name: str, value: object) -> str:
     """A number as its metric is read: an accuracy (a fraction, called so in `name`) in percent, a count in
-    full, any other number with 4 significant digits. None is a dash, text stays text."""
+    full, any other number with 4 significant digits. A list of numbers is their mean ± sample standard
+    deviation, without ± if it holds one. None and an empty list are a dash, text stays text."""
+    if np.ndim(value):
+        return _format_seeds(name, [number for number in value if number is not None])
     if value is None:
-        return "-"
+        return "–"
     if isinstance(value, str):
         return value
     if "accuracy" in name:
@@ -22,6 +47,17 @@ def format_value(name: str, value: object) -> str:
     if isinstance(value, Integral):
         return str(value)
     return f"{float(value):#.4g}".rstrip(".")
+
+
+def _format_seeds(name: str, values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return format_value(name, values[0] if values else None)
+    mean, std, _ = statistics(values)
+    if "accuracy" in name:
+        return f"{100 * mean:.2f} ± {100 * std:.2f} %"
+    text = format_value(name, mean)
+    decimals = len(text.partition(".")[2])
+    return f"{text} ± {std:#.2g}" if "e" in text else f"{text} ± {std:.{decimals}f}"
 
 
 def closing_table(
@@ -53,17 +89,94 @@ def closing_table(
     console.print(table)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table, padded so that its source reads well too. A column of numbers (and None) stands to
-    the right, each formatted by `format_value` under the column's header; text is taken as it is."""
-    columns = list(zip(*rows)) if rows else [()] * len(header)
-    right = [bool(column) and not any(isinstance(value, str) for value in column) for column in columns]
-    cells = [[format_value(name, value) for name, value in zip(header, row, strict=True)] for row in rows]
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in [list(header), *cells]]
+def to_markdown(rows: Sequence[Row], *, best: Mapping[str, Callable] | None = None) -> str:
+    """A Markdown table, padded so that its source reads well too; a column of numbers stands to the right.
+
+    Columns stand in the order of their first appearance, cells as `format_value` reads them. A last column
+    `seeds` gives the number of seeds of a row; a cell with another number says so: "(n=2)". best: column ->
+    `max` or `min`, of whose means the best is bold.
+    """
+    lines, right = _cells(rows, best or {}, "**{}**", lambda text: text.replace("|", "\\|").replace("\n", " "))
     rule = ["--:" if r else "---" for r in right]
-    lines = _aligned([cells[0], rule, *cells[1:]], right)
+    lines = _aligned([lines[0], rule, *lines[1:]], right)
     lines[1] = [cell.strip().rjust(len(cell), "-") for cell in lines[1]]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """`to_markdown` of rows whose cells stand in the order of `header`."""
+    return to_markdown([dict(zip(header, row, strict=True)) for row in rows])
+
+
+def to_latex(rows: Sequence[Row], *, best: Mapping[str, Callable] | None = None) -> str:
+    """What `to_markdown` shows as a LaTeX tabular, which needs the package booktabs."""
+    lines, right = _cells(rows, best or {}, r"\textbf{{{}}}", lambda text: text.translate(_LATEX))
+    header, *body = [f"{' & '.join(line)} \\\\\n" for line in _aligned(lines, right)]
+    columns = "".join("r" if r else "l" for r in right)
+    rules = "\\toprule\n", "\\midrule\n", "\\bottomrule\n"
+    table = [rules[0], header, rules[1], *body, rules[2]]
+    return f"\\begin{{tabular}}{{{columns}}}\n{''.join(table)}\\end{{tabular}}\n"
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Comma-separated values in full precision, for programs: a column of lists becomes `name_mean`,
+    `name_std` (of the sample) and `name_n`; what is missing is empty."""
+    columns = _columns(rows)
+    seeded = {column for row in rows for column, cell in row.items() if np.ndim(cell)}
+    header = [[f"{name}_mean", f"{name}_std", f"{name}_n"] if name in seeded else [name] for name in columns]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(chain.from_iterable(header))
+    for row in rows:
+        cells = []
+        for name in columns:
+            cell = row.get(name)
+            if name not in seeded:
+                cells.append(cell)
+            elif np.ndim(cell):
+                mean, std, n = statistics(cell)
+                cells += [mean if n else None, std if n > 1 else None, n]
+            else:
+                cells += [cell, None, None]
+        writer.writerow(cells)
+    return out.getvalue()
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        raise DataError("A table needs at least one row.")
+    return list(dict.fromkeys(chain.from_iterable(rows)))
+
+
+def _cells(
+    rows: Sequence[Row], best: Mapping[str, Callable], bold: str, escape: Callable[[str], str]
+) -> tuple[list[list[str]], list[bool]]:
+    """The header and the rows as text, and which columns hold numbers."""
+    seeds = [max((statistics(cell)[2] for cell in row.values() if np.ndim(cell)), default=None) for row in rows]
+    columns = _columns(rows)
+    if any(seeds):
+        rows = [{**row, "seeds": number} for row, number in zip(rows, seeds)]
+        columns.append("seeds")
+    winners = {name: _winners([row.get(name) for row in rows], better) for name, better in best.items()}
+    lines = [list(map(escape, columns))]
+    for i, row in enumerate(rows):
+        line = []
+        for name in columns:
+            cell = row.get(name)
+            text = format_value(name, cell)
+            if np.ndim(cell) and statistics(cell)[2] not in (0, seeds[i]):
+                text += f" (n={statistics(cell)[2]})"
+            line.append(bold.format(escape(text)) if i in winners.get(name, ()) else escape(text))
+        lines.append(line)
+    cells = [[row[name] for row in rows if row.get(name) is not None] for name in columns]
+    return lines, [bool(column) and not any(isinstance(cell, str) for cell in column) for column in cells]
+
+
+def _winners(column: Sequence[object], better: Callable) -> list[int]:
+    """The rows whose mean is the best one."""
+    means = [np.nan if isinstance(cell, str) else statistics(np.atleast_1d(cell))[0] for cell in column]
+    finite = [mean for mean in means if np.isfinite(mean)]
+    return [i for i, mean in enumerate(means) if finite and mean == better(finite)]
 
 
 def _aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> list[list[str]]:

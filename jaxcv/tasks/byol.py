@@ -56,7 +56,7 @@ class Network(nn.Module):
         return _wide(projection), _wide(prediction)
 
 
-def num_outputs(info: Any) -> int | None:
+def num_outputs(info: Any, **_: Any) -> int | None:
     """The backbone has no classifier: its output is the pooled features."""
     return None
 
@@ -78,6 +78,7 @@ def make(
     augment: Callable,
     predict: Callable,
     *,
+    info: Any,
     total_steps: int,
     hidden: int = 4096,
     features: int = 256,
@@ -146,7 +147,7 @@ def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Callable:
     return make_two_views(make_view(**view1), make_view(**view2), mean=info.mean, std=info.std)
 
 
-def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Callable:
+def make_predict(model: nn.Module, info: Any, *, crop: int = 0, **_: Any) -> Callable:
     """predict(params, extra, image) -> {"feature": float32 (b, d)} of the online backbone in eval mode.
 
     image: uint8 (b, h, w, c); its central `crop` x `crop` pixels are seen (0: all).
@@ -162,6 +163,24 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Callable:
         return {"feature": _wide(feature)}
 
     return predict
+
+
+def get_network(params: Mapping, extra: Mapping) -> dict:
+    """The variables of the online backbone: what a run exports, and other runs begin with."""
+    variables = {"params": params["backbone"]}
+    stats = extra["batch_stats"].get("backbone")
+    return variables | ({"batch_stats": stats} if stats else {})
+
+
+def set_network(params: Mapping, extra: Mapping, variables: Mapping) -> tuple:
+    """(params, extra) whose backbones, online and target, are `variables`."""
+    target, stats = extra["target"], {"backbone": variables.get("batch_stats", {})}
+    target = {
+        "params": {**target["params"], "backbone": variables["params"]},
+        "batch_stats": {**target["batch_stats"], **stats},
+    }
+    params = {**params, "backbone": variables["params"]}
+    return params, {**extra, "batch_stats": {**extra["batch_stats"], **stats}, "target": target}
 
 
 def make_schedules(total_steps: int, **options: Any) -> dict[str, Callable]:

@@ -1,0 +1,167 @@
+"""Photos with objects outlined by polygons, in COCO's form (arXiv 1405.0312), as masks of supercategories.
+
+The format: https://cocodataset.org/#format-data.
+"""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, load, stretch, stretch_mask
+from jaxcv.data.source import Files, Info, find, fingerprint, held_out, split_folder, voc_palette
+from jaxcv.errors import ConfigError, DataError
+
+
+class Photo(NamedTuple):
+    """An image and what is outlined in it: (label, outline), which is polygons (n, 2) of x and y, or runs of an RLE."""
+
+    file: str
+    height: int
+    width: int
+    objects: list[tuple[int, list[np.ndarray] | np.ndarray]]
+
+
+def fill(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
+    """bool (height, width): the pixels whose centre is in the polygon (n, 2) of x and y, by the even-odd rule.
+
+    Pixel (0, 0) is the square from (0, 0) to (1, 1). An edge toggles what is right of it, in the rows that it crosses.
+    """
+    (x, y), (next_x, next_y) = polygon.T, np.roll(polygon, -1, 0).T
+    centre = np.arange(height) + 0.5
+    edge, row = np.nonzero((y[:, None] > centre) != (next_y[:, None] > centre))
+    along = (centre[row] - y[edge]) / (next_y[edge] - y[edge])
+    crossing = x[edge] + along * (next_x[edge] - x[edge])
+    toggles = np.zeros((height, width + 1), np.uint8)
+    np.add.at(toggles, (row, np.ceil(crossing - 0.5).clip(0, width).astype(int)), 1)
+    return (np.cumsum(toggles, 1, dtype=np.uint8)[:, :width] & 1).astype(bool)
+
+
+def decode_rle(runs: np.ndarray, height: int, width: int) -> np.ndarray:
+    """bool (height, width) from the lengths of the runs of 0 and of 1, in turn, down the columns."""
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def draw(photo: Photo) -> np.ndarray:
+    """The mask uint8 (h, w) of labels, 0 on the ground; where objects overlap, the smaller one is seen."""
+
+    def cover(outline: list[np.ndarray] | np.ndarray) -> np.ndarray:
+        if isinstance(outline, np.ndarray):
+            return decode_rle(outline, photo.height, photo.width)
+        return np.logical_or.reduce([fill(polygon, photo.height, photo.width) for polygon in outline])
+
+    mask = np.zeros((photo.height, photo.width), np.uint8)
+    covers = [(label, cover(outline)) for label, outline in photo.objects]
+    for label, covered in sorted(covers, key=lambda pair: -pair[1].sum()):
+        mask[covered] = label
+    return mask
+
+
+def read_annotations(path: Path, groups: Sequence[str]) -> list[Photo]:
+    """The photos with an object of the supercategories `groups`, in file order; an object has the label 1 + place."""
+    try:
+        content = json.loads(path.read_bytes())
+        photos = {row["id"]: Photo(row["file_name"], row["height"], row["width"], []) for row in content["images"]}
+        supercategory = {row["id"]: row["supercategory"] for row in content["categories"]}
+        for group in groups:
+            if group not in supercategory.values():
+                known = ", ".join(sorted(set(supercategory.values())))
+                raise DataError(f"{path} has no supercategory {group!r}, it has {known}")
+        for annotation in content["annotations"]:
+            group, photo = supercategory[annotation["category_id"]], photos[annotation["image_id"]]
+            if group in groups:
+                outline = _read_outline(annotation, photo, where=f"{path}: annotation {annotation['id']}")
+                photo.objects.append((1 + groups.index(group), outline))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no file of COCO's form: {type(error).__name__}: {error}") from error
+    return [photo for photo in photos.values() if photo.objects]
+
+
+def _read_outline(annotation: Mapping, photo: Photo, *, where: str) -> list[np.ndarray] | np.ndarray:
+    shape = annotation["segmentation"]
+    if isinstance(shape, dict):
+        if isinstance(shape["counts"], str):
+            raise DataError(f"{where} has a compressed RLE; it must have polygons or a list of counts")
+        if shape["size"] != [photo.height, photo.width] or sum(shape["counts"]) != photo.height * photo.width:
+            raise DataError(f"{where} has an RLE that does not fit its image of {photo.width}x{photo.height} pixels")
+        return np.array(shape["counts"])
+    if not shape or any(len(polygon) < 6 or len(polygon) % 2 for polygon in shape):
+        raise DataError(f"{where} has no polygon, or one that is not x and y of 3 corners or more")
+    return [np.array(polygon, float).reshape(-1, 2) for polygon in shape]
+
+
+def _decode(index: int, *, photos: Sequence[Photo], folder: Path, height: int, width: int) -> dict[str, np.ndarray]:
+    photo = photos[index]
+    path = folder / photo.file
+    image = load(path)
+    if image.size != (photo.width, photo.height):
+        said = f"{photo.width}x{photo.height}"
+        raise DataError(f"{path} has {image.width}x{image.height} pixels, but its annotations are for {said}")
+    return {"image": stretch(image, height, width), "mask": stretch_mask(draw(photo), height, width)}
+
+
+def outline(
+    *,
+    folder: str,
+    height: int,
+    width: int,
+    groups: Sequence[str],
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    **options: Any,
+) -> Info:
+    """What is known without the data: all but the fingerprint."""
+    classes = ("background", *groups)
+    return Info(folder, classes, (height, width, 3), tuple(mean), tuple(std), "", voc_palette(len(classes)))
+
+
+def source(
+    split: str,
+    *,
+    dir: str = "",
+    folder: str = "coco",
+    height: int,
+    width: int,
+    groups: Sequence[str],
+    annotations: str = "annotations/instances_{folder}.json",
+    train_folder: str = "train2017",
+    val_folder: str = "",
+    test_folder: str = "val2017",
+    holdout: float = 0.1,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    cache_bytes: int = 2 << 30,
+) -> Files:
+    """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)} of the photos under `dir`/`folder`.
+
+    A mask's labels are 0 for background and 1 + place in `groups`, which are supercategories ("animal", ...), crowds
+    included; where objects overlap, the smaller one is seen. Photos without an object of `groups` are left out. Each
+    split has its folder of photos, and `annotations` says where its JSON is, "{folder}" standing for the split's.
+    Without a `val_folder`, "val" is `holdout` of the training photos: a fraction below 1, or a count.
+
+    Photos are resized bilinearly and masks by nearest neighbour, without regard to their proportions. With workers,
+    each process keeps its own up to `cache_bytes`.
+    """
+    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
+    check_canvas(height, width)
+    if not groups:
+        raise ConfigError("data.groups must name one or more supercategories, such as ('animal', 'person')")
+    name = annotations.replace("{folder}", own)
+    root = find(dir, folder, [own, name])
+    photos = read_annotations(root / name, tuple(groups))
+    if not photos:
+        raise DataError(f"{root / name} has no object of {', '.join(groups)}")
+    if split != "test" and not val_folder:
+        photos = [photos[i] for i in held_out(split, len(photos), holdout)]
+    for photo in photos:
+        if not (root / own / photo.file).is_file():
+            raise DataError(f"there is no image {root / own / photo.file}, which {name} has annotations for")
+
+    files = [f"{own}/{photo.file} {(root / own / photo.file).stat().st_size}" for photo in photos]
+    info = outline(folder=folder, height=height, width=width, groups=groups, mean=mean, std=std)
+    info = info._replace(fingerprint=fingerprint([*files, (root / name).read_bytes(), *groups]))
+    decode = functools.partial(_decode, photos=photos, folder=root / own, height=height, width=width)
+    return Files([Path(photo.file).stem for photo in photos], decode, info, cache_bytes=cache_bytes)

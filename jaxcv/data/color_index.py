@@ -1,0 +1,101 @@
+"""Images whose mask says which of a few colours each pixel has: colourisation as classification.
+
+The colours are centres of k-means over pixels of the training images.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcv.config import call, nearest
+from jaxcv.data import cifar10, shapes
+from jaxcv.data.source import Arrays, Info, check_split, fingerprint
+from jaxcv.errors import ConfigError, DataError
+
+BASES = {"cifar10": cifar10, "shapes": shapes}
+PIXELS = 50_000  # that colours are learned from: more make them no better
+
+
+def learn_colors(images: np.ndarray, count: int) -> np.ndarray:
+    """uint8 (count, 3): k-means over pixels of images uint8 (n, h, w, 3), rounded, the darkest first.
+
+    Rounded, and run until nothing moves, they are the same on every machine.
+    """
+    from sklearn.cluster import KMeans  # slow to import
+    from threadpoolctl import threadpool_limits
+
+    pixels = images.reshape(-1, 3)
+    rows = np.random.default_rng(0).choice(len(pixels), min(PIXELS, len(pixels)), replace=False)
+    pixels = pixels[rows].astype(np.float64)
+    distinct = len(np.unique(pixels, axis=0))
+    if distinct < count:
+        raise DataError(f"the training images have {distinct} different colours, fewer than data.colors={count}")
+    with threadpool_limits(1):  # threads add in any order
+        means = KMeans(count, n_init=1, tol=0, max_iter=1000, random_state=0).fit(pixels).cluster_centers_
+    colors = np.round(means).astype(np.uint8)
+    return colors[np.lexsort((*colors.T, colors.sum(1)))]
+
+
+def nearest_color(images: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """uint8 (n, h, w): for each pixel of images uint8 (n, h, w, 3), the place in `colors` uint8 (k, 3) of the nearest.
+
+    Nearest in RGB by the Euclidean distance; the first, of equals.
+    """
+    colors = colors.astype(np.float32)  # whole numbers below 2^24: products and sums are exact
+    half = (colors**2).sum(1) / 2
+    masks = [(half - image.astype(np.float32) @ colors.T).argmin(-1) for image in images]
+    return np.stack(masks).astype(np.uint8)
+
+
+def _base(name: str) -> Any:
+    if name not in BASES:
+        raise ConfigError(f"data.base={name!r} is unknown; {nearest(name, list(BASES))}")
+    return BASES[name]
+
+
+def _read(base: Any, split: str, keep: Sequence[str], options: dict[str, Any]) -> np.ndarray:
+    """The images of a split that are of the classes `keep`."""
+    data = call(base.source, options, group="data", split=split)
+    for name in keep:
+        if name not in data.info.classes:
+            raise ConfigError(f"data.keep has {name!r}; {nearest(name, list(data.info.classes))}")
+    kept = [not keep or name in keep for name in data.info.classes]
+    images = data.arrays["image"][np.array(kept)[data.arrays["label"]]]
+    if not len(images):
+        raise DataError(f"the split {split!r} of {data.info.name} has no image of {', '.join(keep)}")
+    return images
+
+
+def outline(*, base: str = "cifar10", colors: int = 24, **options: Any) -> Info:
+    """What is known without the data: not the colours themselves."""
+    if not 2 <= colors <= 255:
+        raise ConfigError(f"data.colors={colors} must be how many colours there are, 2 to 255")
+    return _base(base).outline(**options)._replace(classes=tuple(f"colour {i}" for i in range(colors)))
+
+
+def source(
+    split: str,
+    *,
+    base: str = "cifar10",
+    keep: Sequence[str] = (),
+    colors: int = 24,
+    val_split: str = "val",
+    **options: Any,
+) -> Arrays:
+    """Examples {"image": uint8 (h, w, 3), "mask": uint8 (h, w)} of the data set `base`; a mask indexes info.palette.
+
+    keep: the classes whose images are used; empty: all.  colors: how many colours are learned, from the split "train".
+    val_split: the split of `base` that "val" is; "test" repeats work that had no other, and then nothing may be chosen
+    by it.  options: those of `base`.
+    """
+    check_split(split)
+    check_split(val_split)
+    info = outline(base=base, colors=colors, **options)
+    train = _read(_base(base), "train", keep, options)
+    own = val_split if split == "val" else split
+    images = train if own == "train" else _read(_base(base), own, keep, options)
+    palette = learn_colors(train, colors)
+    masks = nearest_color(images, palette)
+    info = info._replace(palette=tuple(map(tuple, palette.tolist())), fingerprint=fingerprint([images, masks, palette]))
+    return Arrays({"image": images, "mask": masks}, info)

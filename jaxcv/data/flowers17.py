@@ -1,0 +1,99 @@
+"""Oxford Flowers-17 with its trimaps: flowers and what is behind them (Nilsback and Zisserman 2006, 2007).
+
+Files: https://www.robots.ox.ac.uk/~vgg/data/flowers/17, jpg/image_0001.jpg to image_1360.jpg, trimaps/image_0001.png
+and so on for some of them, and datasplits.mat.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, load, stretch
+from jaxcv.data.source import Files, Info, check_split, find, fingerprint, voc_palette
+from jaxcv.errors import DataError
+
+CLASSES = ("background", "flower")
+FLOWER = (128, 0, 0)
+
+
+def read_trimap(path: Path, height: int, width: int) -> np.ndarray:
+    """uint8 (height, width): 1 where the trimap, resized as OpenCV does by default, is exactly the flower's colour.
+
+    That is bilinear between four neighbours, so a pixel with any neighbour of another colour is 0.
+    """
+    trimap = load(path, ("PNG",)).convert("RGB")
+    box = (0, 0, *trimap.size)
+    resized = trimap.transform((width, height), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    return (np.asarray(resized) == FLOWER).all(-1).astype(np.uint8)
+
+
+def read_splits(path: Path, names: Sequence[str]) -> list[int]:
+    """The numbers, from 1, of the images in any of the lists `names` ("trn1", ...) of datasplits.mat, sorted."""
+    from scipy.io import loadmat  # slow to import, and for this alone
+
+    try:
+        lists = loadmat(path)
+    except Exception as error:  # a damaged file can fail in any way at all
+        raise DataError(f"{path} is not a whole MATLAB file: {type(error).__name__}: {error}") from error
+    for name in names:
+        if name not in lists:
+            raise DataError(f"{path} has no list {name!r}, it has {', '.join(key for key in lists if key[0] != '_')}")
+    return sorted({int(number) for name in names for number in lists[name].ravel()})
+
+
+def _decode(index: int, *, pairs: Sequence[tuple[Path, Path]], height: int, width: int) -> dict[str, np.ndarray]:
+    image, trimap = pairs[index]
+    return {"image": stretch(load(image), height, width), "mask": read_trimap(trimap, height, width)}
+
+
+def outline(
+    *,
+    height: int,
+    width: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    **options: Any,
+) -> Info:
+    """What is known without the data: all but the fingerprint."""
+    return Info("flowers17", CLASSES, (height, width, 3), tuple(mean), tuple(std), "", voc_palette(2))
+
+
+def source(
+    split: str,
+    *,
+    dir: str = "",
+    height: int,
+    width: int,
+    train_lists: Sequence[str] = ("trn1",),
+    val_lists: Sequence[str] = ("val1",),
+    test_lists: Sequence[str] = ("tst1",),
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    cache_bytes: int = 2 << 30,
+) -> Files:
+    """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)}, read from `dir`/flowers17.
+
+    The images of a split are those with a trimap in any of its lists in datasplits.mat. That has three partitions of
+    all images, so lists of one number ("trn1", "val1", "tst1") do not overlap; those of others do.
+    """
+    check_split(split)
+    check_canvas(height, width)
+    root = find(dir, "flowers17", ("jpg", "trimaps", "datasplits.mat"))
+    lists = {"train": train_lists, "val": val_lists, "test": test_lists}[split]
+    names = [f"{number:04d}" for number in read_splits(root / "datasplits.mat", lists)]
+    pairs = {name: (root / f"jpg/image_{name}.jpg", root / f"trimaps/image_{name}.png") for name in names}
+    pairs = {name: pair for name, pair in pairs.items() if pair[1].is_file()}
+    if not pairs:
+        raise DataError(f"there is no image with a trimap in {', '.join(lists)} of {root / 'datasplits.mat'}")
+    for image, trimap in pairs.values():
+        if not image.is_file():
+            raise DataError(f"there is no image {image}, the partner of {trimap}")
+
+    files = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for pair in pairs.values() for path in pair]
+    info = outline(height=height, width=width, mean=mean, std=std)._replace(fingerprint=fingerprint(files))
+    decode = functools.partial(_decode, pairs=list(pairs.values()), height=height, width=width)
+    return Files(list(pairs), decode, info, cache_bytes=cache_bytes)

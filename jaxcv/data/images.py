@@ -1,0 +1,43 @@
+"""Images and masks on disk, and the way to a canvas of one size."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from jaxcv.errors import ConfigError, DataError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+MAX_PIXELS = 89_478_485  # from where on Pillow warns of a decompression bomb
+
+
+def load(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
+    """The image at `path`, whole and upright, in its own mode of 8 bits a channel. DataError names the file."""
+    try:
+        with Image.open(path, formats=formats) as image:
+            w, h = image.size
+            if w * h > MAX_PIXELS:
+                raise ValueError(f"{w}x{h} pixels are too many to decode safely")
+            if image.mode.startswith("I") or image.mode == "F":
+                raise ValueError(f"mode {image.mode} has more than 8 bits a channel, save it with 8")
+            return ImageOps.exif_transpose(image)
+    except Exception as error:  # a damaged file can fail in any way at all
+        raise DataError(f"{path}: {error}") from error
+
+
+def stretch(image: Image.Image, height: int, width: int) -> np.ndarray:
+    """uint8 (height, width, 3): RGB, resized without regard to its proportions, bilinear and antialiased."""
+    return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def stretch_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask uint8 (h, w) as (height, width), by nearest neighbour: no label is blended with another."""
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
+def check_canvas(height: int, width: int) -> None:
+    """Raise ConfigError unless there is a canvas to stretch to."""
+    if height < 1 or width < 1:
+        raise ConfigError(f"data.height={height} and data.width={width} must be the canvas in pixels, 1 or more")

@@ -1,0 +1,53 @@
+"""FCN-8s (Long et al. 2015, arXiv 1411.4038) with the decoder of github.com/pochih/FCN-pytorch."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcv.errors import UserError
+from jaxcv.models import layers, vgg
+
+
+class Model(nn.Module):
+    """VGG of any `depth`, then five transposed convolutions, each of which doubles the size, and a classifier.
+
+    `skips` adds pool4 and pool3 to the first and the second one's output. `width` is the number of channels of
+    VGG's first stage, 64 in the paper, and scales all others. `dtype`, or its name, is that of the computation;
+    parameters, batch statistics and the classifier are float32.
+    """
+
+    depth: int = 16
+    num_classes: int = 11
+    skips: bool = True
+    width: int = 64
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Images b h w c, float, any c, to (output, stages): logits b h' w' num_classes, and every stage by name.
+
+        h' and w' are h and w, rounded down to a multiple of 32. Besides VGG's stages there are "up1" to "up5", 1/16
+        of h' and w' to 1, and "logits". UserError if h or w is less than 32 or, with skips, more than 7 above a
+        multiple of 32, as pool3 is then larger than what it is added to.
+        """
+        h, w = x.shape[1:3]
+        if self.skips and max(h % 32, w % 32) > 7:
+            raise UserError(f"FCN-8s needs images with sides a multiple of 32 or up to 7 more, not {h} x {w}.")
+        dtype = layers.float_dtype(self.dtype)
+        backbone = vgg.Model(self.depth, num_classes=None, width=self.width, dtype=dtype, name="backbone")
+        _, stages = backbone(x, train=train)
+
+        x = stages["pool5"]
+        skips = {1: stages["pool4"], 2: stages["pool3"]} if self.skips else {}
+        for i in range(1, 6):
+            features = 16 * self.width // 2**i
+            x = nn.relu(layers.ConvTranspose(features, 3, 2, 1, 1, dtype=dtype, name=f"deconv{i}")(x))
+            if i in skips:
+                x = x + skips[i]
+            x = stages[f"up{i}"] = layers.BatchNorm(dtype=dtype, name=f"bn{i}")(x, train=train)
+
+        classifier = layers.conv(self.num_classes, 1, in_features=x.shape[-1], use_bias=True, name="classifier")
+        x = stages["logits"] = classifier(x)  # in the dtype of its parameters
+        return x, stages

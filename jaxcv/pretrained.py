@@ -1,0 +1,127 @@
+"""Weights from outside a run: torch's files in both directions, and the network that another run has trained."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from jaxcv.checkpoint import restore_raw
+from jaxcv.config import load, require
+from jaxcv.errors import ConfigError, UserError
+from jaxcv.models.weights import to_torch
+
+TORCH_FILES = (".pth", ".pt", ".bin")
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The state_dict in a file (.safetensors, or .pth, .pt, .bin where torch is installed) or of a run's workdir.
+
+    A run gives the network that it trains (of BYOL: the online encoder) at its latest checkpoint. Raises UserError for
+    what cannot be read. Nothing in a file is executed.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return to_torch(read_run(path))
+    if not path.exists():
+        raise UserError(f"there are no weights at {path}; name a .safetensors or .pth file, or the workdir of a run.")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in TORCH_FILES:
+        return _read_torch(path)
+    raise UserError(f"{path} is none of .safetensors, {', '.join(TORCH_FILES)}, nor the workdir of a run.")
+
+
+def read_run(workdir: Path) -> dict[str, Any]:
+    """The variables {"params", "batch_stats"} of the network that the run in `workdir` has trained, as numpy arrays."""
+    config = read_config(workdir)
+    return load("tasks", config.task.name, "make", group="task").get_network(*read_state(workdir))
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """The resolved config of the run in `workdir`."""
+    try:
+        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
+        require(config, "task.name", "model.name")
+    except (OSError, ValueError, ConfigError):
+        raise UserError(f"{workdir} is not the workdir of a run: it has no readable config.json.") from None
+    return config
+
+
+def read_state(workdir: Path, step: int | None = None) -> tuple[Any, Any]:
+    """(params, extra) at `step` (None: the latest) as numpy arrays, the params as they are evaluated: their average
+    where the run keeps one."""
+    state = restore_raw(workdir, step)
+    return _overlay(state["params"], _find_average(state["opt_state"])), state["extra"]
+
+
+def write(path: str | os.PathLike, state_dict: Mapping[str, np.ndarray]) -> None:
+    """Writes a .safetensors file that torch loads with `strict=True`; it appears whole or not at all."""
+    path = Path(path).expanduser()
+    if path.suffix != ".safetensors":
+        raise UserError(f"cannot write {path}: weights are exported as .safetensors, so its name must end in that.")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(state_dict), part, metadata={"format": "pt"})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            part.unlink()
+        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is not a readable .safetensors file: {error}.") from None
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            f"reading {path} needs torch, which is not installed; install it, or save the weights as .safetensors."
+        ) from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its unpickler and zip reader raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} is not a file of weights that torch can load safely: {reason}") from None
+    for name in ("state_dict", "model"):  # as timm, torchvision's references and MoCo wrap it
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"{path} holds no state_dict: tensors by name, or that under 'state_dict' or 'model'.")
+    # DistributedDataParallel puts "module." before every name
+    return {name.removeprefix("module."): _to_numpy(value) for name, value in content.items()}
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.is_floating_point() and tensor.itemsize == 2 else tensor).numpy()
+
+
+def _find_average(tree: Any) -> Any:
+    """The averaged parameters that an optimiser keeps, see `jaxcv.optim.averaged`; None if it keeps none."""
+    children = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    for name, child in children:
+        found = child if name == "average" else _find_average(child)
+        if found is not None:
+            return found
+    return None
+
+
+def _overlay(tree: Any, over: Any) -> Any:
+    """`tree` with the leaves that `over` has: a run that keeps parameters frozen has no average of those."""
+    if isinstance(tree, Mapping):
+        return {name: _overlay(child, (over or {}).get(name)) for name, child in tree.items()}
+    return tree if over is None else over

@@ -1,0 +1,154 @@
+"""Line charts over the step: the metrics of a run, its schedules, and one metric of several runs."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from jaxcv.errors import DataError
+from jaxcv.report import style
+from jaxcv.report.log import series
+
+_SPLITS = {"train": style.PALETTE[0], "val": style.PALETTE[1], "test": style.PALETTE[2]}
+_LINES = ("-", "--", ":", "-.")
+
+
+def curves(
+    rows: Sequence[Mapping[str, float]],
+    path: str | Path,
+    *,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Draw the metrics of a run (the rows of `read_metrics`) over the step, one panel for each metric's name.
+
+    The splits of a metric (the part of its key before the first slash) share its panel; a dense series is
+    drawn faintly under its running mean. groups: title -> names of metrics that share one panel, which must
+    share a scale, e.g. {"health": ("feature_std", "online_target_cosine", "tau")}. Keys under `time/` are
+    left out.
+    """
+    keys = sorted({key for row in rows for key in row if key != "step" and not key.startswith("time/")})
+    named: dict[str, dict[str, str]] = {}  # name -> split -> key
+    for key in keys:
+        split, name = key.split("/", 1) if "/" in key else ("", key)
+        named.setdefault(name, {})[split] = key
+    if not named:
+        raise DataError(f"{path} cannot be drawn: the run has logged no metrics yet.")
+    groups = {title: [name for name in names if name in named] for title, names in (groups or {}).items()}
+    groups = {title: names for title, names in groups.items() if names}
+    grouped = {name for names in groups.values() for name in names}
+    singles = sorted((name for name in named if name not in grouped), key=_importance)
+
+    count = len(singles) + len(groups)
+    columns = 2 if count in (2, 4) else min(3, count)
+    lines = -(-count // columns)
+    with style.drawing(path, 3.0 * columns + 0.4, 2.1 * lines + 0.3) as figure:
+        panels = _panels(figure, count, lines, columns, last_step=max(row["step"] for row in rows))
+        colours = dict(_SPLITS)
+        others = cycle(style.PALETTE[3:])
+        shown = {}
+        for name, axes in zip(singles, panels):
+            for split in sorted(named[name], key=_split_order):
+                colour = colours[split] if split in colours else colours.setdefault(split, next(others))
+                _line(axes, *series(rows, named[name][split]), colour)
+                shown[split] = Line2D([], [], color=colour, label=split)
+            style.label_metric(axes.yaxis, name)
+        for (title, names), axes in zip(groups.items(), panels[len(singles) :]):
+            for name, colour in zip(names, cycle(style.PALETTE)):
+                for split, dash in zip(sorted(named[name], key=_split_order), cycle(_LINES)):
+                    label = style.words(name) if len(named[name]) == 1 else f"{style.words(name)} ({split})"
+                    _line(axes, *series(rows, named[name][split]), colour, dash=dash, label=label)
+            style.label_metric(axes.yaxis, title)
+            axes.legend(loc="best")
+        handles = [shown[split] for split in sorted(shown, key=_split_order) if split]
+        if handles:
+            figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.5)
+
+
+def schedules(named: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path) -> None:
+    """Draw schedules over the whole run, one under the other: name -> (steps, values), e.g. the learning
+    rate."""
+    with style.drawing(path, 5.5, 0.5 + 1.5 * len(named)) as figure:
+        panels = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
+        for (name, (steps, values)), axes in zip(named.items(), panels):
+            axes.plot(np.asarray(steps), np.asarray(values), color=style.PALETTE[0])
+            axes.margins(x=0.01)
+            axes.set_ylabel(style.words(name))
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=style.STEPS))
+        _step_axis(panels[-1])
+        figure.align_ylabels(panels)
+
+
+def compare_runs(runs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, metric: str) -> None:
+    """Draw one metric of several runs over the step in one panel: run -> (steps, values), as `series` reads
+    them. metric: what the values are, e.g. "val_accuracy"."""
+    if not any(len(steps) for steps, _ in runs.values()):
+        raise DataError(f"{path} cannot be drawn: no run has logged {metric} yet.")
+    with style.drawing(path, 5.5, 3.4) as figure:
+        axes = figure.subplots()
+        columns = style.legend_columns(list(runs), 5.0, style.LEGEND)
+        colours = len(style.PALETTE)
+        for i, (name, (steps, values)) in enumerate(runs.items()):
+            dash = _LINES[i // colours % len(_LINES)]
+            _line(axes, np.asarray(steps), np.asarray(values), style.PALETTE[i % colours], dash=dash, label=name)
+        axes.margins(x=0.02)
+        style.label_metric(axes.yaxis, metric)
+        _step_axis(axes)
+        figure.legend(loc="outside upper left", ncols=columns, handlelength=2.5)
+
+
+def _panels(figure: Figure, count: int, lines: int, columns: int, *, last_step: int) -> list[Axes]:
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.remove()
+    for axes in panels[:count]:
+        _step_axis(axes)
+        margin = 0.02 * max(last_step, 1)
+        axes.set_xlim(-margin, max(last_step, 1) + margin)
+    return panels[:count]
+
+
+def _line(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, *, dash="-", label=None) -> None:
+    """One series: dots where there are few values, a faint line under its running mean where there are
+    many."""
+    values = np.where(np.isfinite(values), values, np.nan)
+    if len(values) >= 60:
+        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3, linestyle=dash)
+        values = _running_mean(values, len(values) // 20)
+    marker = "o" if len(values) <= 25 else ""
+    axes.plot(steps, values, color=colour, linestyle=dash, marker=marker, label=label)
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of the `width` finite values around each; nan where there is none."""
+    window = np.ones(2 * (width // 2) + 1)
+    finite = np.isfinite(values)
+    total = np.convolve(np.where(finite, values, 0.0), window, mode="same")
+    number = np.convolve(finite.astype(float), window, mode="same")
+    return np.where(number > 0.5, total / np.maximum(number, 1.0), np.nan)
+
+
+def _step_axis(axes: Axes) -> None:
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=style.STEPS, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _thousands(step)))
+
+
+def _thousands(step: float) -> str:
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if abs(step) >= 10 * size or (abs(step) >= size and step % size == 0):
+            return f"{step / size:g}{unit}"
+    return f"{step:g}"
+
+
+def _importance(name: str) -> tuple[int, str]:
+    return (0 if name == "loss" else 1 if "accuracy" in name or "iou" in name else 2, name)
+
+
+def _split_order(split: str) -> tuple[int, str]:
+    return (list(_SPLITS).index(split) if split in _SPLITS else len(_SPLITS), split)

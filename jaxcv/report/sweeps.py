@@ -1,0 +1,50 @@
+"""Tables and figures of a sweep."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxcv.report import figures
+from jaxcv.report.log import write_atomic
+from jaxcv.report.tables import to_csv, to_latex, to_markdown
+
+
+def write(
+    folder: Path,
+    results: Mapping[str, Sequence[Mapping]],
+    *,
+    metrics: Sequence[str],
+    reference: Mapping[str, float],
+    classes: Sequence[str],
+) -> None:
+    """Writes table.md, table.csv and table.tex, a row for each row of the sweep, and the bar charts.
+
+    results: row -> a mapping for each seed, with "values" ("split/name" -> number) and "arrays".  metrics: the columns;
+    reference: row -> what to compare the first of them with.  Class accuracies of the first metric's split are columns
+    too, where there are any.
+    """
+    first, split = metrics[0], metrics[0].split("/")[0]
+    per_class = {
+        row: [run["arrays"][key] for run in runs if (key := f"{split}/class_accuracy") in run["arrays"]]
+        for row, runs in results.items()
+    }
+    rows = []
+    for name, runs in results.items():
+        row = {"row": name} | {metric: [run["values"][metric] for run in runs] for metric in metrics}
+        if reference:
+            row[f"reference {first}"] = reference.get(name)
+        for i, label in enumerate(classes if any(per_class.values()) else ()):
+            row[f"accuracy of {label}"] = [values[i] for values in per_class[name]]
+        rows.append(row)
+    best = {metric: min if metric.endswith("loss") else max for metric in metrics}
+    write_atomic(folder / "table.md", to_markdown(rows, best=best).encode())
+    write_atomic(folder / "table.tex", to_latex(rows, best=best).encode())
+    write_atomic(folder / "table.csv", to_csv(rows).encode())
+    for metric in metrics:
+        values = {name: [run["values"][metric] for run in runs] for name, runs in results.items()}
+        file = folder / f"{metric.replace('/', '_')}.png"
+        figures.sweep_bars(values, file, metric=metric, references=reference if metric == first else None)
+    finished = {name: np.stack(values) for name, values in per_class.items() if values}
+    if finished:
+        figures.group_bars(finished, folder / "class_accuracy.png", groups=classes)

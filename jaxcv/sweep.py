@@ -1,0 +1,74 @@
+"""A table of runs: every row of a config's sweep for every seed, and what came of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from jaxcv import train
+from jaxcv.config import require
+from jaxcv.errors import ConfigError, UserError
+from jaxcv.report import sweeps
+from jaxcv.report.log import read_arrays
+
+
+def run(config: Any, workdir: Path) -> None:
+    """Runs what is not finished yet, row by row and seed by seed, and writes the table after each row.
+
+    A run that fails is told and left out, the others go on; UserError at the end names it. Ctrl-C and SIGTERM stop the
+    sweep with the run.
+    """
+    require(config, "sweep.rows", "sweep.seeds", "sweep.metrics", "sweep.reference")
+    rows, seeds = config.sweep.rows, config.sweep.seeds
+    names = [row["name"] for row in rows]
+    if len(set(names)) != len(names) or not all(names):
+        raise ConfigError(f"config.sweep.rows must have a name each, all different, not {names}.")
+    configs = {(row["name"], seed): resolve(config, row, seed) for row in rows for seed in seeds}
+    failed = []
+    for name in names:
+        for seed in seeds:
+            folder = workdir / name / str(seed)
+            if (folder / "result.json").exists():
+                continue
+            print(f"--- {name}, seed {seed}: {folder}", flush=True)
+            try:
+                finished = train.run(configs[name, seed], folder)
+            except UserError as error:
+                print(f"error: {name}, seed {seed}: {error}", flush=True)
+                failed.append(f"{name}/{seed}")
+                continue
+            if not finished:  # a signal: the run has said how to go on, which is the sweep's own command
+                return
+            jax.clear_caches()  # the next run is another program
+        write(config, workdir)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(configs)} runs failed: {', '.join(failed)}; the table lacks them.")
+
+
+def resolve(config: Any, row: Any, seed: int) -> ConfigDict:
+    """The config of one run. ConfigError for a key that the sweep sets and the config does not have."""
+    one = ConfigDict({name: value for name, value in config.items() if name != "sweep"}).copy_and_resolve_references()
+    one.lock()
+    try:
+        one.update(row["set"])
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"config.sweep: the row {row['name']!r} cannot be set: {error}") from None
+    one.seed = seed
+    return one
+
+
+def write(config: Any, workdir: Path) -> None:
+    """Writes tables and figures of the runs that are finished."""
+    results = {
+        row["name"]: [
+            json.loads(file.read_text()) | {"arrays": read_arrays(file.with_suffix(".npz"))}
+            for seed in config.sweep.seeds
+            if (file := workdir / row["name"] / str(seed) / "result.json").exists()
+        ]
+        for row in config.sweep.rows
+    }
+    classes = next((result["classes"] for runs in results.values() for result in runs), [])
+    reference = dict(config.sweep.reference)
+    sweeps.write(workdir, results, metrics=config.sweep.metrics, reference=reference, classes=classes)
