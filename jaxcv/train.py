@@ -87,7 +87,7 @@ def _pretrained(config: Any, experiment: Experiment) -> Any:
         return None
     weights, rows = pretrained(experiment, config.init_from, config.init_allow)
     remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
-    check(rows, source=config.init_from, remedy=remedy)
+    check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
     print(f"Weights of {config.init_from}: {summarize(rows)}")
     return weights
 

@@ -52,7 +52,8 @@ def take(config: Any, source: str) -> None:
     columns = ("in the file", "in the model", "")
     table = {row.name: dict(zip(columns, (shape(row.given), shape(row.wanted), row.outcome))) for row in sorted(rows)}
     closing_table(source, table)
-    check(rows, source=source, remedy=" What may be missing or unused is named by --allow-missing='fc.*,...'.")
+    remedy = " What may be missing or unused is named by --allow-missing='fc.*,...'."
+    check(rows, source=f"The weights in {source}", remedy=remedy)
     if not DRY_RUN.value:
         train.start(config, Path(WORKDIR.value), experiment, weights)
         print(f"{WORKDIR.value} is at step 0 with these weights.")
