@@ -142,7 +142,8 @@ def outline(config: Any, *, classes: int = 0) -> Info:
 
 def image_shape(augment: Callable, info: Info) -> tuple[int, int, int]:
     """(h, w, c) of the images that the network is trained on."""
-    batch = {"image": jax.ShapeDtypeStruct((1, *info.shape), np.uint8), "label": jax.ShapeDtypeStruct((1,), np.int32)}
+    shapes = {"image": (1, *info.shape), "mask": (1, *info.shape[:2]), "label": (1,)}
+    batch = {name: jax.ShapeDtypeStruct(s, np.int32 if name == "label" else np.uint8) for name, s in shapes.items()}
     seen = jax.eval_shape(augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
     return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
 
@@ -156,12 +157,16 @@ def pretrained(experiment: Experiment, source: str, allow: Sequence[str]) -> tup
 
 
 def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict[str, np.ndarray]:
-    """The images that the network sees of `batch` at a step, by name, float in [0, 1] again."""
+    """The images that the network sees of `batch` at a step, float in [0, 1] again: "augmented", or a name for each."""
     info = experiment.sources["train"].info
     key = jax.random.fold_in(stream(jax.random.key(seed), "train"), step)
     views = jax.device_get(jax.jit(experiment.augment)(key, batch))
     images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
-    return {name: view * info.std + info.mean for name, view in images.items()}
+    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
+    # what has other channels than the data, a grey image of colours, is not normalised
+    return {
+        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
+    }
 
 
 def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:

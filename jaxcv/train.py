@@ -33,6 +33,8 @@ from jaxcv.report.progress import Progress
 from jaxcv.report.tables import closing_table
 from jaxcv.step import TrainState
 
+TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation
+
 
 def run(config: Any, workdir: Path) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
@@ -144,7 +146,8 @@ def _train(
                 if step in kept:
                     write_arrays(workdir / "examples" / f"{step}.npz", examples(state))
             log.write(step, values)
-            progress.say(f"step {step}: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items() if "accuracy" in k))
+            told = {name: value for name, value in values.items() if name.endswith(TOLD)}
+            progress.say(f"step {step}: " + "  ".join(f"{name} {value:.4f}" for name, value in told.items()))
             figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
             return _score(config, values)
 
@@ -335,7 +338,7 @@ def _manifest(config: Any, experiment: Experiment, workdir: Path) -> dict:
 def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -> None:
     """Draws what is known before the first step: what the network will see in it, and the schedules."""
     batch = {name: value[:8] for name, value in batch.items()}
-    rows = {"image": batch["image"], **augmented(experiment, seed, 0, batch)}
+    rows = {"original": batch["image"], **augmented(experiment, seed, 0, batch)}
     figures.image_rows(rows, workdir / "figures" / "views.png")
     step = jnp.arange(experiment.total_steps + 1)
     curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in experiment.schedules.items()}

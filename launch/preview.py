@@ -32,7 +32,7 @@ def draws(config: Any) -> dict:
     experiment = build(config)
     with open_batches(experiment, config, start=0) as batches:
         batch = {name: value[: COUNT.value] for name, value in next(batches).items()}
-    rows = {"image": batch["image"]}
+    rows = {"original": batch["image"]}
     for step in range(ROWS.value):
         rows |= {f"{name} {step}": x for name, x in augmented(experiment, config.seed, step, batch).items()}
     return jax.device_get(rows)

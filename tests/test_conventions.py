@@ -35,6 +35,7 @@ CASES = {
     "random_resized_crop": ((), {"size": (4, 6)}, (4, 6)),
     "random_pad_crop": ((), {"size": (4, 6), "padding": 2}, (4, 6)),
     "resize": ((), {"size": 5}, (5, 5)),
+    "resize_nearest": ((), {"size": 5}, (5, 5)),
     "center_crop": ((), {"size": 5}, (5, 5)),
     "flip": ((), {}, None),
     "random_flip": ((), {}, None),
@@ -61,15 +62,20 @@ CASES = {
     "random_gaussian_blur": ((), {"p": 0.5, "kernel": 5}, None),
     "warp": ((np.float32([[0.9, 0.2, 1], [-0.1, 1.1, 0]]),), {"method": "bilinear"}, None),
     "random_rotation": ((), {"degrees": 30.0}, None),
+    "random_scaled_crop": ((), {"size": (4, 6), "degrees": 30.0}, (4, 6)),
+    "random_crop": ((), {"size": (4, 12)}, (4, 12)),
     "apply_op": ((3, 2.0), {}, None),
     "random_autoaugment": ((), {"policy": "cifar10"}, None),
     "random_randaugment": ((), {}, None),
     "random_erase": ((), {}, None),
 }
 NOT_IMAGES = {"random_box", "random_fitting_box"}  # return a box
-NUMBERS = {"rotation", "magnitudes"}  # of numbers, not of images
+NUMBERS = {"height_width", "rotation", "magnitudes"}  # of numbers, not of images
 BATCHES = {"mixup", "cutmix", "mixup_or_cutmix"}  # of whole batches
-FETCHING = {"warp", "random_rotation", "apply_op", "random_autoaugment", "random_randaugment"}
+FETCHING = {
+    *("warp", "random_rotation", "random_scaled_crop", "random_crop"),
+    *("apply_op", "random_autoaugment", "random_randaugment"),
+}
 LONG = FETCHING | {"random_pad_crop", "random_erase"}  # take longer to compile in pieces
 
 

@@ -236,7 +236,7 @@ def test_scores_stay_apart(n, numbers, drawn):
 def test_what_a_segmentation_run_ends_with(drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(segment, "_MOST", 2)
     info = SimpleNamespace(classes=tuple(CLASSES), palette=tuple(map(tuple, PALETTE.tolist())), ignore=255)
-    arrays = {"test/confusion": np.eye(5), "test/class_iou": np.array([0.1, 0.2, 0.3, np.nan, 0.4])}
+    arrays = {"test/confusion": np.eye(6), "test/class_iou": np.array([0.1, 0.2, 0.3, np.nan, 0.4])}
 
     def draw(n, **more):
         steps = {step: RNG.integers(0, 5, (n, 8, 8), np.uint8) for step in (1000, 0)}

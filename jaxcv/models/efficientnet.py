@@ -58,7 +58,7 @@ class _Depthwise(nn.Module):
 
 @functools.partial(jax.jit, static_argnames="stride")  # equal blocks are traced once
 def _depthwise(x, kernel, *, stride):
-    # Tap by tap: XLA's grouped convolution takes a CPU some ten times as long, both ways.
+    # Tap by tap, for XLA's grouped convolution takes a CPU some ten times as long, forward and backward.
     (h, w), size = x.shape[1:3], len(kernel)
     edge = (size // 2, size // 2)
     padded = jnp.pad(x.astype(jnp.promote_types(x.dtype, jnp.float32)), ((0, 0), edge, edge, (0, 0)))
@@ -98,7 +98,7 @@ class _MBConv(nn.Module):
 
         y = conv(self.features, 1, name=f"block.{i + 2}.0")(gate * y)
         y = norm(f"block.{i + 2}.1")(y)
-        if y.shape == x.shape:
+        if self.stride == 1 and self.features == x.shape[-1]:
             y = x + layers.dropout(self, y, self.drop, train=train, shared=(1, 2, 3))
         return y
 

@@ -30,7 +30,8 @@ def _keys(x: jax.Array) -> jax.Array:
 _KERNELS = {"bilinear": _triangle, "bicubic": _keys}
 
 
-def _height_width(size: Size) -> tuple[int, int]:
+def height_width(size: Size) -> tuple[int, int]:
+    """(height, width) in pixels of a side or of both; UserError for one below 1."""
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise UserError(f"size must be at least 1 pixel, not {size}")
@@ -70,7 +71,7 @@ def resized_crop(image: jax.Array, box: Sequence, *, size: Size, method: str = "
     """
     if method not in _KERNELS:
         raise UserError(f"method must be {' or '.join(_KERNELS)}, not {method!r}")
-    out_height, out_width = _height_width(size)
+    out_height, out_width = height_width(size)
     top, left, height, width = (jnp.asarray(number, jnp.float32) for number in box)
     rows = _resize_weights(image.shape[0], top, height, out_height, method)
     columns = _resize_weights(image.shape[1], left, width, out_width, method)
@@ -150,12 +151,34 @@ def resize(image: jax.Array, *, size: Size, method: str = "bilinear") -> jax.Arr
     return resized_crop(image, (0, 0, *image.shape[:2]), size=size, method=method)
 
 
+def resize_nearest(image: jax.Array, *, size: Size) -> jax.Array:
+    """The whole image at `size`, each pixel that in which its centre falls: Pillow's NEAREST, torch's "nearest-exact".
+
+    Torch's "nearest" takes the pixel of the upper left corner instead, and so moves a mask against its image. A centre
+    on an edge has the later pixel, as in torch; Pillow rounds either way.
+
+    Args:
+      image: h w c, float32 or integers up to 2**24.
+      size: the result's side, or (height, width), in pixels.
+
+    Returns: size size c, of the image's dtype.
+    """
+
+    def pick(length, size):  # size length
+        pixel = (2 * jnp.arange(size) + 1) * length // (2 * size)
+        return (pixel[:, None] == jnp.arange(length)[None, :]).astype(jnp.float32)
+
+    height, width = height_width(size)
+    picked = separable(image.astype(jnp.float32), pick(image.shape[0], height), pick(image.shape[1], width))
+    return picked.astype(image.dtype)
+
+
 def center_crop(image: jax.Array, *, size: Size) -> jax.Array:
     """The central `size`, a side or (height, width) in pixels, of an h w c array, placed as torchvision does.
 
     Raises: UserError if the image is smaller.
     """
-    height, width = _height_width(size)
+    height, width = height_width(size)
     if height > image.shape[0] or width > image.shape[1]:
         raise UserError(f"center_crop needs an image of at least {height}x{width}, not {image.shape[:2]}")
     top, left = round((image.shape[0] - height) / 2), round((image.shape[1] - width) / 2)
@@ -187,7 +210,7 @@ def random_pad_crop(key: jax.Array, image: jax.Array, *, size: Size, padding: in
     if mode not in ("zero", "reflect"):
         raise UserError(f"mode must be zero or reflect, not {mode!r}")
     height, width = image.shape[:2]
-    out_height, out_width = _height_width(size)
+    out_height, out_width = height_width(size)
     if mode == "reflect" and padding >= min(height, width):
         raise UserError(f"padding must be below {min(height, width)} to reflect {height}x{width}, not {padding}")
     if out_height > height + 2 * padding or out_width > width + 2 * padding:

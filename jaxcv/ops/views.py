@@ -53,8 +53,8 @@ def _check_known(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
             raise ConfigError(f"unknown {kind} {name!r}: {hint}")
 
 
-def _check_options(name: str, options: Mapping) -> None:
-    parameters = inspect.signature(OPS[name]).parameters.values()
+def _check_options(name: str, options: Mapping, op: Callable) -> None:
+    parameters = inspect.signature(op).parameters.values()
     known = {x.name: x.default for x in parameters if x.kind is x.KEYWORD_ONLY}
     _check_known(f"option of {name}", options, list(known))
     missing = [x for x, default in known.items() if default is inspect.Parameter.empty and x not in options]
@@ -64,36 +64,46 @@ def _check_options(name: str, options: Mapping) -> None:
         raise ConfigError(f"{name}.p must be a probability in [0, 1], not {options['p']}")
 
 
-def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
-    """A view: the ops named in `order`, one after the other, each drawing from the stream of its name.
+def make_chain(*, known: Mapping[str, Callable], order: Sequence[str], ops: Mapping[str, Mapping | None]) -> Callable:
+    """`chain(key, x) -> x`: the ops named in `order`, one after the other, each drawing from the stream of its name.
 
     So changing an op's options, or the order, moves no other op's numbers.
 
     Args:
-      order: names out of `OPS`; by default all, in its order.
-      **ops: by name, the options of that function of `OPS`, as mappings. An op is left out when its options are None
-        or empty or its p is 0.
-
-    Returns: `view(key, image)`: h w c float32 in [0, 1] -> h w c float32, of the last size that an op sets.
+      known: functions `(key, x, **options) -> x` by name.
+      order: names out of `known`.
+      ops: by name, options as mappings. An op is left out when its options are None or empty or its p is 0.
 
     Raises: ConfigError for an unknown op or option, a missing option, a p outside [0, 1], and an op with
       options that the order does not hold exactly once.
     """
     order, ops = tuple(order), {name: dict(options) for name, options in ops.items() if options}
-    _check_known("op in order", order, list(OPS))
-    _check_known("op", list(ops), list(OPS))
+    _check_known("op in order", order, list(known))
+    _check_known("op", list(ops), list(known))
     for name, options in ops.items():
-        _check_options(name, options)
+        _check_options(name, options, known[name])
         if order.count(name) != 1:
             raise ConfigError(f"{name} has options, so order must hold it once, not {order.count(name)} times")
     used = [name for name in order if name in ops and ops[name].get("p", 1) > 0]
 
-    def view(key, image):
+    def chain(key, x):
         for name in used:
-            image = OPS[name](stream(key, name), image, **ops[name])
-        return image
+            x = known[name](stream(key, name), x, **ops[name])
+        return x
 
-    return view
+    return chain
+
+
+def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
+    """A view: the ops named in `order`, one after the other, as in `make_chain`, whose errors are its.
+
+    Args:
+      order: names out of `OPS`; by default all, in its order.
+      **ops: by name, the options of that function of `OPS`, as mappings; an op without any is left out.
+
+    Returns: `view(key, image)`: h w c float32 in [0, 1] -> h w c float32, of the last size that an op sets.
+    """
+    return make_chain(known=OPS, order=order, ops=ops)
 
 
 def _make_augment(views: Mapping[str, View], *, mean: Sequence[float], std: Sequence[float]) -> Callable:

@@ -1,4 +1,4 @@
-"""Where pixels come from under an affine map: rotations, shears and shifts of one image, as Pillow does them.
+"""Where pixels come from under an affine map: rotations, scales, shears and shifts of an image, as Pillow does them.
 
 Unlike a crop such a map is no product of two small matrices, so each output pixel fetches its own: one gather, whose
 gradient nobody needs.
@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.errors import UserError
+from jaxcv.ops.geometry import Size, height_width
 
 
-def rotation(angle: float | jax.Array, height: int, width: int) -> jax.Array:
+def rotation(angle: float | jax.Array, height: float | jax.Array, width: float | jax.Array) -> jax.Array:
     """(2, 3) float32: the matrix of `warp` that turns an image by `angle` radians, anticlockwise, about its centre."""
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     x, y = width / 2, height / 2
@@ -20,7 +21,12 @@ def rotation(angle: float | jax.Array, height: int, width: int) -> jax.Array:
 
 
 def warp(
-    image: jax.Array, matrix: jax.Array, *, method: str = "nearest", fill: float | Sequence[float] = 0.0
+    image: jax.Array,
+    matrix: jax.Array,
+    *,
+    size: Size | None = None,
+    method: str = "nearest",
+    fill: float | Sequence[float] = 0.0,
 ) -> jax.Array:
     """The image under an affine map, as Pillow's `Image.transform(AFFINE)`.
 
@@ -31,23 +37,25 @@ def warp(
       image: h w c, float32; integers with nearest.
       matrix: (2, 3) float32, from the result's (x, y, 1) to the image's (x, y), in pixels from the top left corner,
         where centres of pixels have halves.
+      size: the result's side, or (height, width), in pixels; by default the image's.
       method: "nearest" or "bilinear", which continues the image by its edge for half a pixel.
       fill: what lies outside the image, a number or one for each channel.
 
-    Returns: h w c, of the image's dtype.
+    Returns: size size c, of the image's dtype.
 
-    Raises: UserError for another method.
+    Raises: UserError for another method or a size below 1.
     """
     if method not in ("nearest", "bilinear"):
         raise UserError(f"method must be nearest or bilinear, not {method!r}")
     height, width, channels = image.shape
+    out_height, out_width = height_width((height, width) if size is None else size)
     pixels = jnp.asarray(image).reshape(height * width, channels)
 
-    def position(per_x, per_y, start):  # h w int32, in 1 / 65536 pixels, of the centres of the result's pixels
+    def position(per_x, per_y, start):  # size size int32, in 1 / 65536 pixels, of the centres of the result's pixels
         fixed = jnp.floor(65536 * jnp.stack([per_x, per_y, start + (per_x + per_y) / 2]) + 0.5).astype(jnp.int32)
-        return fixed[0] * jnp.arange(width)[None, :] + fixed[1] * jnp.arange(height)[:, None] + fixed[2]
+        return fixed[0] * jnp.arange(out_width)[None, :] + fixed[1] * jnp.arange(out_height)[:, None] + fixed[2]
 
-    def fetch(x, y):  # h w c
+    def fetch(x, y):  # size size c
         return pixels[jnp.clip(y, 0, height - 1) * width + jnp.clip(x, 0, width - 1)]
 
     matrix = jnp.asarray(matrix, jnp.float32)
@@ -62,7 +70,7 @@ def warp(
         upper = (1 - right) * fetch(x, y) + right * fetch(x + 1, y)
         lower = (1 - right) * fetch(x, y + 1) + right * fetch(x + 1, y + 1)
         warped = (1 - down) * upper + down * lower
-    return jnp.where(inside[..., None], warped, jnp.broadcast_to(jnp.asarray(fill, image.dtype), image.shape))
+    return jnp.where(inside[..., None], warped, jnp.broadcast_to(jnp.asarray(fill, image.dtype), warped.shape))
 
 
 def random_rotation(
@@ -79,3 +87,67 @@ def random_rotation(
     angle = jnp.deg2rad(jax.random.uniform(angle_key, minval=-degrees, maxval=degrees))
     turned = warp(image, rotation(angle, *image.shape[:2]), method=method, fill=fill)
     return jnp.where(jax.random.bernoulli(apply_key, p), turned, image)
+
+
+def random_scaled_crop(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    size: Size,
+    factor: Sequence[float] = (0.5, 2.0),
+    degrees: float = 0.0,
+    method: str = "bilinear",
+    fill: float | Sequence[float] = 0.0,
+) -> jax.Array:
+    """The image scaled, turned about its centre, and cropped anywhere, in one `warp`.
+
+    With no turn it is torch's `interpolate` to whole pixels without antialiasing, then `random_crop`.
+
+    Args:
+      key: a typed key.
+      image: h w c, float32; integers with nearest.
+      size: the result's side, or (height, width), in pixels.
+      factor: least and greatest, of both sides, uniform.
+      degrees: the angle is uniform in [-degrees, degrees].
+      method, fill: as in `warp`.
+
+    Returns: size size c, of the image's dtype.
+
+    Raises: UserError unless 0 < least <= greatest, and as `warp`.
+    """
+    least, greatest = factor
+    if not 0 < least <= greatest:
+        raise UserError(f"factor must be (least, greatest) with 0 < least <= greatest, not {(least, greatest)}")
+    height, width = image.shape[:2]
+    out_height, out_width = height_width(size)
+    factor_key, angle_key, top_key, left_key = jax.random.split(key, 4)
+    drawn = jax.random.uniform(factor_key, minval=least, maxval=greatest)
+    scaled_height, scaled_width = (jnp.maximum(jnp.round(drawn * side), 1.0) for side in (height, width))
+    angle = jnp.deg2rad(jax.random.uniform(angle_key, minval=-degrees, maxval=degrees))
+
+    def start(key, free):  # whole pixels; negative where the image is the smaller, and lies anywhere in the crop
+        free = free.astype(jnp.int32)
+        return jax.random.randint(key, (), jnp.minimum(free, 0), jnp.maximum(free, 0) + 1)
+
+    top, left = start(top_key, scaled_height - out_height), start(left_key, scaled_width - out_width)
+    turn = rotation(angle, scaled_height, scaled_width)
+    first = turn[:, 0] * left + turn[:, 1] * top + turn[:, 2]
+    scale = jnp.stack([width / scaled_width, height / scaled_height])[:, None]
+    matrix = scale * jnp.stack([turn[:, 0], turn[:, 1], first], axis=1)
+    return warp(image, matrix, size=size, method=method, fill=fill)
+
+
+def random_crop(key: jax.Array, image: jax.Array, *, size: Size, fill: float | Sequence[float] = 0.0) -> jax.Array:
+    """A crop of `size` anywhere, pixels as they are: torchvision's `RandomCrop(size, pad_if_needed=True)`.
+
+    Where the image is the smaller it lies anywhere in the crop, amid `fill`.
+
+    Args:
+      key: a typed key.
+      image: h w c, float32 or integers.
+      size: the result's side, or (height, width), in pixels.
+      fill: as in `warp`.
+
+    Returns: size size c, of the image's dtype.
+    """
+    return random_scaled_crop(key, image, size=size, factor=(1.0, 1.0), method="nearest", fill=fill)

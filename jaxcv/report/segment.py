@@ -30,7 +30,7 @@ def draw(
     iou = arrays["test/class_iou"]
     ap = {"AP": arrays["test/class_ap"]} if "test/class_ap" in arrays else {}
     figures.confusion_matrix(
-        arrays["test/confusion"],
+        arrays["test/confusion"][:-1, :-1],  # without void pixels
         folder / "confusion.png",
         classes=info.classes,
         scores={**ap, "IoU": iou},

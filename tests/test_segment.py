@@ -1,0 +1,113 @@
+"""Segmentation and colourisation: the losses a config can name, what is measured, and a whole run's figures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import runs
+from jaxcv import train
+from jaxcv.data.source import Info
+from jaxcv.errors import ConfigError, UserError
+from jaxcv.models import fcn8s, pool_upsample
+from jaxcv.report.log import read_arrays
+from jaxcv.step import make_init
+from jaxcv.tasks import colorize, segment
+
+INFO = Info("three", ("a", "b", "c"), (8, 8, 3), (0.5,) * 3, (0.25,) * 3, "", ignore=255)
+MODEL = pool_upsample.Model(num_classes=3, width=4)
+RNG = np.random.default_rng(0)
+BATCH = {
+    "image": RNG.integers(0, 256, (4, 8, 8, 3), np.uint8),
+    "mask": np.where(RNG.random((4, 8, 8)) < 0.1, 255, RNG.integers(0, 3, (4, 8, 8))).astype(np.uint8),
+    "valid": np.ones(4, np.float32),
+}
+
+
+def make(info=INFO, model=MODEL, **options):
+    augment = segment.make_augment(info, order=())
+    return segment.make(model, augment, segment.make_predict(model, info), info=info, total_steps=1, **options)
+
+
+def started(task):
+    return jax.jit(make_init(task, optax.sgd(0.1), seed=0))(BATCH)
+
+
+def logits(state):
+    x = (BATCH["image"] / np.float32(255) - 0.5) / 0.25
+    return MODEL.apply({"params": state.params, **state.extra}, x, train=True, mutable=["batch_stats"])[0][0]
+
+
+def test_the_loss_is_the_weighted_mean_over_the_pixels_that_count():
+    task = make(class_weight=(1.0, 2.0, 0.5))
+    state = started(task)
+    loss, (_, metrics) = task.loss(state.params, state.extra, BATCH, jax.random.key(1))
+    log_p = np.asarray(jax.nn.log_softmax(logits(state)), np.float64)
+    counted = BATCH["mask"] < 3
+    label = BATCH["mask"][counted]
+    weight = np.array([1.0, 2.0, 0.5])[label]
+    expected = -(weight * log_p[counted][np.arange(len(label)), label]).sum() / weight.sum()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(metrics["acc/pixel"], (log_p[counted].argmax(-1) == label).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", segment.LOSSES)
+def test_every_loss_has_gradients_and_void_pixels_have_none_but_in_binary(loss):
+    task = make(loss=loss)
+    state = started(task)
+    value, grads = jax.value_and_grad(lambda p: task.loss(p, state.extra, BATCH, jax.random.key(1))[0])(state.params)
+    assert np.isfinite(value) and optax.tree.norm(grads) > 1e-4
+    per_pixel, x = segment.LOSSES[loss], logits(state)
+    mask = jnp.asarray(BATCH["mask"], jnp.int32)
+    weight = (mask < 3).astype(jnp.float32)
+    mean = jax.grad(lambda x: (lambda value, weight: (value * weight).sum())(*per_pixel(x, mask, weight)))
+    void = jnp.abs(mean(x))[np.asarray(mask) == 255]
+    assert (void.max() > 0) == (loss == "binary")
+
+
+def test_a_class_can_be_left_out_of_the_loss_and_still_be_measured():
+    info = INFO._replace(ignore=2)
+    task = make(info, ignore_in_loss=True)
+    state = started(task)
+    loss, _ = task.loss(state.params, state.extra, BATCH, jax.random.key(1))
+    log_p = np.asarray(jax.nn.log_softmax(logits(state)), np.float64)
+    counted = BATCH["mask"] < 2
+    expected = -log_p[counted][np.arange(counted.sum()), BATCH["mask"][counted]].mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    values = task.summarize(jax.device_get(jax.jit(task.measure)(state.params, state.extra, BATCH)))
+    assert values["confusion"][2].sum() == (BATCH["mask"] == 2).sum()
+
+
+def test_average_precision_is_measured_where_it_is_asked_for():
+    task = make(average_precision=True)
+    state = started(task)
+    values = task.summarize(jax.device_get(jax.jit(task.measure)(state.params, state.extra, BATCH)))
+    assert 0 < values["ap/pixel_voc"] < 1 and values["class_ap"].shape == (3,)
+
+
+def test_what_cannot_be():
+    with pytest.raises(ConfigError, match="config.task.loss='crossentropy' is unknown; choose one of cross_entropy"):
+        make(loss="crossentropy")
+    with pytest.raises(ConfigError, match="config.task.class_weight has 2 weights for 3 classes"):
+        make(class_weight=(1.0, 2.0))
+    task = make(model=fcn8s.Model(depth=11, num_classes=3, width=4, skips=False))
+    odd = {"image": np.zeros((1, 33, 40, 3), np.uint8), "mask": np.zeros((1, 33, 40), np.uint8)}
+    state = jax.eval_shape(make_init(task, optax.sgd(0.1), seed=0), odd)
+    with pytest.raises(UserError, match="this network makes 32 x 32 pixels of 33 x 40; crop or resize"):
+        jax.eval_shape(task.loss, state.params, state.extra, odd, jax.eval_shape(lambda: jax.random.key(0)))
+
+
+def test_colourisation_sees_the_mean_of_the_channels():
+    image = np.array([[[[0, 30, 255]]]], np.uint8)
+    seen = colorize.make_augment(INFO)(None, {"image": image, "mask": np.zeros((1, 1, 1), np.uint8)})["image"]
+    np.testing.assert_allclose(seen, np.full((1, 1, 1, 1), 95 / 256), rtol=1e-6)
+
+
+def test_a_whole_run_of_colourisation_draws_what_it_learned(tmp_path):
+    config = runs.load_config("colorize", "tiny")
+    values = train.run(config, tmp_path)
+    assert 0 < values["test/acc/pixel"] < 1 and values["test/loss"] > 0
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"curves", "schedules", "views", "colors"}
+    first = read_arrays(tmp_path / "examples" / "0.npz")
+    assert first.keys() == {"prediction"} and first["prediction"].shape == (4, 32, 32)
