@@ -9,7 +9,8 @@ import runs
 
 def test_bench_prints_its_table_and_writes_its_numbers(tmp_path, cache):
     path = tmp_path / "bench.json"
-    code, out, err = runs.run("bench.py", runs.TINY, "--steps=3", f"--json={path}", cache=cache)
+    flags = ["--config=configs/colorize.py:tiny", "--steps=3", f"--json={path}"]
+    code, out, err = runs.run("bench.py", *flags, cache=cache)
     assert code == 0, err
     for row in ("images/s", "data wait", "augmentation", "model", "MFU", "compile time", "peak memory"):
         assert row in out

@@ -52,6 +52,7 @@ def test_what_a_run_leaves(whole):
     assert kept == {6, 8, 4 if scores[4] > scores[8] else 8}  # the latest two and the best
 
 
+@pytest.mark.slow  # the tests of interrupted runs say as much
 def test_the_same_command_gives_the_same_bits(whole, tmp_path, cache):
     code, _, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
     assert code == 0, err
@@ -88,14 +89,15 @@ def test_a_finished_run_is_told_again(whole):
     assert "at initialisation" in out
 
 
-def test_four_devices_give_the_losses_of_one():
+@pytest.mark.parametrize("name", ["colorize", pytest.param("byol", marks=pytest.mark.slow)])
+def test_four_devices_give_the_losses_of_one(name):
     """To the rounding of float32 parameters. Computed in float64, because in float32 a ReLU that rounding tips over
     moves the loss of so small a network visibly."""
-    code = """if True:
+    code = f"""if True:
         import jax, runs
         from jaxcv.experiment import build, open_batches
         from jaxcv.mesh import put
-        config = runs.load_config("byol", "tiny")
+        config = runs.load_config("{name}", "tiny")
         config.model.dtype = "float64"
         experiment = build(config)
         with open_batches(experiment, config, start=0) as batches:
@@ -171,8 +173,9 @@ def test_mistakes_of_the_place_get_one_line(whole, tmp_path, cache):
         assert code == 1 and err.startswith("error: ") and err.count("\n") == 1 and message in err, err
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path, cache):
-    flags = [TINY, "--config.optim.name=sgd", "--config.optim.lr=1e30", f"--workdir={tmp_path}"]
-    code, out, err = runs.run("main.py", *flags, cache=cache)
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
+    flags = ["--config=configs/colorize.py:tiny", "--config.optim.lr=1e38", f"--workdir={tmp_path}"]
+    code, out, err = runs.run("main.py", *flags)
     assert code == 1, out
     assert "the loss is nan at step" in err and err.count("\n") == 1, err
+    assert not any(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())

@@ -107,9 +107,7 @@ def make(
     def compute_loss(params: Any, extra: Any, batch: dict, key: jax.Array) -> tuple:
         batch = augment(key, batch)
         variables, rngs = {"params": params, **extra}, {"dropout": stream(key, "dropout")}
-        (logits, stages), moved = model.apply(
-            variables, batch["image"], train=True, mutable=["batch_stats"], rngs=rngs
-        )
+        (logits, stages), moved = model.apply(variables, batch["image"], train=True, mutable=["batch_stats"], rngs=rngs)
         mask = _check_size(batch["mask"], logits)
         loss = losses.weighted_mean(*losses_of(logits, mask))
         if aux_weight:
