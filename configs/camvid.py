@@ -6,9 +6,9 @@ python launch/main.py --config=configs/camvid.py:no_skips,three       .8261, .96
 python launch/sweep.py --config=configs/camvid.py:small,skips         with against without, three seeds
 
 In front of `skips`, `small` (many minutes on 2 CPU cores: 96 x 128 px, a narrow VGG11); behind all, `tiny` (seconds,
-for tests). The document's mIoU is `miou/per_image_nanmean`, its pixel accuracy `acc/pixel_mean_image`, where a void pixel
-is a miss; its settings are not stated, these are pochih/FCN-pytorch's. It begins with torchvision's vgg16: name its
-file with --config.init_from. Images are 352 x 480, because FCN8s cannot add its skips at CamVid's 360 rows.
+for tests). The document's mIoU is `miou/per_image_nanmean`; its pixel accuracy `acc/pixel_mean_image`, of which void
+pixels are misses. Its settings are not stated, these are pochih/FCN-pytorch's. It begins with torchvision's vgg16: name
+its file with --config.init_from. Images are 352 x 480, because FCN8s cannot add its skips at CamVid's 360 rows.
 """
 
 from ml_collections import ConfigDict
