@@ -123,9 +123,9 @@ def kernels(config: ConfigDict) -> None:
 
 def tiny(config: ConfigDict) -> None:
     """Seconds, for tests."""
-    config.data.update({"base": "shapes", "keep": (), "limit": 32, "colors": 4})
     for name in ("dir", "holdout"):
         del config.data[name]
+    config.data.update({"base": "shapes", "keep": (), "count": 32, "colors": 4})
     config.model.width = 4
     config.train.update({"batch_size": 16, "total_epochs": 2.0, "save_every_epochs": 1.0, "log_every_steps": 1})
     config.eval.update({"batch_size": 16, "examples": 4})

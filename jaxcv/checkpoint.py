@@ -68,7 +68,8 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> tuple[int, float] | None:
-        """Step and score of the best one, if any was saved with a score."""
+        """Step and score of the best one, if any was saved with a score; waits for the last save."""
+        self._manager.wait_until_finished()
         step = self._manager.best_step()
         score = None if step is None else self._manager.metrics(step)
         return None if score is None else (step, score["score"])

@@ -229,7 +229,7 @@ def _finish(
             result["frozen_sha256"] = frozen
         write_json(file, result)
     result = json.loads(file.read_text())
-    _draw_end(config, workdir, experiment)
+    _draw_end(config, workdir, experiment, result["reported_step"])
     _report(workdir, experiment, result)
     return result["values"]
 
@@ -345,12 +345,12 @@ def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -
     figures.schedules(jax.device_get(curves), workdir / "figures" / "schedules.png")
 
 
-def _draw_end(config: Any, workdir: Path, experiment: Experiment) -> None:
-    """Draws the curves, and what the task's report has to show of its results."""
+def _draw_end(config: Any, workdir: Path, experiment: Experiment, reported: int) -> None:
+    """Draws the curves, and what the task's report has to show of its results up to the step that is reported."""
     figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
     source = first(experiment.sources["val"], config.eval.examples)
     batch = [source[i] for i in range(len(source))]
-    files = (workdir / "examples").glob("*.npz")
+    files = [file for file in (workdir / "examples").glob("*.npz") if int(file.stem) <= reported]
     load("report", config.task.name, "draw", group="task").draw(
         workdir / "figures",
         info=source.info,

@@ -25,8 +25,6 @@ def main() -> None:
 
 def draws(config: Any) -> dict:
     """Rows of images, float in [0, 1], by their titles."""
-    import jax
-
     from jaxcv.experiment import augmented, build, open_batches
 
     experiment = build(config)
@@ -35,7 +33,7 @@ def draws(config: Any) -> dict:
     rows = {"original": batch["image"]}
     for step in range(ROWS.value):
         rows |= {f"{name} {step}": x for name, x in augmented(experiment, config.seed, step, batch).items()}
-    return jax.device_get(rows)
+    return rows
 
 
 if __name__ == "__main__":

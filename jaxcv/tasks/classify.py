@@ -19,6 +19,9 @@ from jaxcv.ops.mix import mixup_or_cutmix
 from jaxcv.ops.views import make_view
 from jaxcv.prng import stream, streams
 from jaxcv.step import Task, unchanged
+from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
+
+__all__ = ["diagnose", "get_network", "make_schedules", "set_network"]  # as they are there
 
 LOSSES = ("softmax", "sigmoid")
 
@@ -116,26 +119,6 @@ def make_predict(
         return {"logits": logits, "probability": _probability(logits, loss, len(info.classes)), "feature": feature}
 
     return predict
-
-
-def make_schedules(total_steps: int, **options: Any) -> dict[str, Callable]:
-    """Nothing but the learning rate changes with the step."""
-    return {}
-
-
-def diagnose(values: Mapping[str, float]) -> str:
-    """A classifier has no failure of its own that its metrics would show."""
-    return ""
-
-
-def get_network(params: Mapping, extra: Mapping) -> dict:
-    """The network's variables: what a run exports, and other runs begin with."""
-    return {"params": params} | ({"batch_stats": extra["batch_stats"]} if extra["batch_stats"] else {})
-
-
-def set_network(params: Mapping, extra: Mapping, variables: Mapping) -> tuple:
-    """(params, extra) of a network whose variables are `variables`."""
-    return variables["params"], {**extra, "batch_stats": variables.get("batch_stats", {})}
 
 
 def _stage(name: str, stages: list[str]) -> str:

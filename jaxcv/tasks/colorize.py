@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxcv import metrics
 from jaxcv.step import Task
 from jaxcv.tasks import segment
-from jaxcv.tasks.segment import diagnose, get_network, make_schedules, num_outputs, set_network
+from jaxcv.tasks.segment import num_outputs
+from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
 
 __all__ = ["diagnose", "get_network", "make_schedules", "num_outputs", "set_network"]  # as they are there
 

@@ -4,7 +4,7 @@ params: the network's.  extra = {"batch_stats": the network's}.  A mask's labels
 other label is void, and so is `info.ignore` where `ignore` says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +17,9 @@ from jaxcv.ops.color import normalize
 from jaxcv.ops.joint import make_joint_view
 from jaxcv.prng import stream, streams
 from jaxcv.step import Task, unchanged
+from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
+
+__all__ = ["diagnose", "get_network", "make_schedules", "set_network"]  # as they are there
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
@@ -157,26 +160,6 @@ def make_predict(model: nn.Module, info: Any, **_: Any) -> Callable:
         return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
 
     return predict
-
-
-def make_schedules(total_steps: int, **options: Any) -> dict[str, Callable]:
-    """Nothing but the learning rate changes with the step."""
-    return {}
-
-
-def diagnose(values: Mapping[str, float]) -> str:
-    """A segmenter has no failure of its own that its metrics would show."""
-    return ""
-
-
-def get_network(params: Mapping, extra: Mapping) -> dict:
-    """The network's variables: what a run exports, and other runs begin with."""
-    return {"params": params} | ({"batch_stats": extra["batch_stats"]} if extra["batch_stats"] else {})
-
-
-def set_network(params: Mapping, extra: Mapping, variables: Mapping) -> tuple:
-    """(params, extra) of a network whose variables are `variables`."""
-    return variables["params"], {**extra, "batch_stats": variables.get("batch_stats", {})}
 
 
 def _check_size(mask: jax.Array, logits: jax.Array) -> jax.Array:

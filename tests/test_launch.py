@@ -1,0 +1,49 @@
+"""The commands beside main.py: what they print and write, and their one line where something is missing."""
+
+import pytest
+
+import runs
+
+TINY = "--config=configs/colorize.py:tiny"
+
+
+def test_preview_draws_what_the_network_will_see(tmp_path):
+    code, out, err = runs.run("preview.py", TINY, "--rows=2", f"--out={tmp_path / 'seen.png'}")
+    assert code == 0 and "8 training images and 2 draws of each" in out, err
+    assert (tmp_path / "seen.png").stat().st_size > 1000
+
+
+def test_summary_needs_no_data_and_counts_what_is_published():
+    code, out, err = runs.run("summary.py", "--config=configs/networks.py:alexnet")
+    assert code == 0 and "61,100,840" in out and "1.428 G" in out, err  # twice torchvision's 0.714 GMACs
+    code, out, err = runs.run("summary.py", "--config=configs/networks.py:pool_upsample", "--connections")
+    assert code == 0, err
+    assert [cell.strip() for cell in out.split("\n")[-3].split("|")[-4:-1]] == ["172032", "49728", "14618624"], out
+    code, out, err = runs.run("summary.py", "--config=configs/fashion_mnist.py:baseline")
+    assert code == 0 and "4,414" in out, err
+
+
+def test_predict_writes_a_row_for_each_image(whole, tmp_path):
+    code, _, err = runs.run("predict.py", f"--workdir={whole[0]}", f"--images={tmp_path / 'none'}")
+    assert code == 1 and err.startswith("error: there is no folder") and err.count("\n") == 1
+    code, _, err = runs.run("predict.py", "--workdir=x", "--images=y", "--out=z.txt")
+    assert code == 1 and err == "error: --out=z.txt must end in .csv or .json.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["predict.py"], "say --workdir=DIR, the folder of a run, and --images=DIR, the images to predict."),
+        (["convert.py"], "say one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one)."),
+        (["convert.py", "--weights=x"], "say --workdir=DIR, the folder of the run."),
+        (["sweep.py", TINY], "this config declares no sweep; run it with launch/main.py."),
+        (["summary.py", TINY, "--image=32"], "--image=32 must be height x width x channels, such as 224x224x3."),
+        (
+            ["main.py"],
+            "say what to run: --config=configs/NAME.py, with :VARIANT behind it for another than the default.",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(command, message):
+    code, _, err = runs.run(*command)
+    assert code == 1 and err.startswith(f"error: {message}") and err.count("\n") == 1
