@@ -12,7 +12,7 @@ from jaxcv.summary import size, trace
 
 CONFIGS = {path.stem: runpy.run_path(str(path)) for path in (runs.ROOT / "configs").glob("*.py")}
 BYOL = CONFIGS["byol"]
-MODIFIERS = ("small", "tiny", "grid", "ablation")  # variants that stand behind others
+MODIFIERS = ("small", "tiny", "grid", "ablation", "skips", "batch_sizes", "kernels")  # stand behind other variants
 
 
 def count(tree):
@@ -28,6 +28,7 @@ def data(tmp_path_factory):
     for folder in ("imagenette2-160", "mini", "imagenet"):
         data_files.class_folders(root / folder / "train", {"ant": 12, "bee": 12})
         data_files.class_folders(root / folder / "val", {"ant": 2, "bee": 2})
+    data_files.camvid(root / "CamVid", counts={"train": 12, "val": 4, "test": 4})
     for split, number in (("train", 12), ("val", 2)):
         data_files.class_folders(root / "hymenoptera_data" / split, {"ant": number, "bee": number})
         data_files.csv_labels(root / "p2_data" / "office" / split, ["chair", "desk"] * number)
