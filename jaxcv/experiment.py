@@ -120,8 +120,9 @@ def make_network(config: Any, info: Info) -> Network:
     """Builds the network for data that are described by `info`."""
     kind = load("tasks", config.task.name, "make", group="task")
     options = without(config.task, "name")
-    # where the classes are not known, the model's own number
-    model = make_model(config, **({"num_classes": kind.num_outputs(info, **options)} if info.classes else {}))
+    outputs = kind.num_outputs(info, **options)
+    # 0: the classes are not known, and the model has its own number of them
+    model = make_model(config, **({} if outputs == 0 else {"num_classes": outputs}))
     augment = call(kind.make_augment, config.augment.to_dict(), group="augment", info=info)
     predict = kind.make_predict(model, info, crop=config.eval.crop, stage=config.eval.get("stage", ""), **options)
     return Network(kind, model, augment, predict)

@@ -58,6 +58,8 @@ def network(config: Any) -> tuple:
         return make_model(config, **fields), parse(IMAGE.value) if IMAGE.value else config.image
     info = outline(config, classes=CLASSES.value)
     built = make_network(config, info)
+    if built.kind.num_outputs(info) == 0:
+        print("The number of classes takes the data to know; here it is the network's own. Say it with --classes=N.")
     return built.model, parse(IMAGE.value) if IMAGE.value else image_shape(built.augment, info)
 
 

@@ -128,8 +128,10 @@ def error(ours: Any, theirs: Any, floor: float = 1e-30) -> float:
 
 
 def check_eval(file: Path, name: str, case: Case, tolerance: float = 2e-5) -> None:
-    """Our float32 outputs in evaluation are torch's float64 ones of the golden file."""
-    model, variables, _ = build(case)
+    """Our float32 outputs in evaluation are torch's float64 ones of the golden file; weights go there and back."""
+    model, variables, state = build(case)
+    back = to_torch(variables)
+    assert back.keys() == state.keys() and all(np.array_equal(back[key], state[key]) for key in state)
     out = evaluate(case, model, variables, images(name, case))
     with np.load(file, allow_pickle=False) as golden:
         for key, y in out.items():
