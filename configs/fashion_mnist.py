@@ -70,7 +70,7 @@ def improved() -> ConfigDict:
             "train": {
                 "batch_size": 128,  # images, over all devices
                 "accumulate": 1,  # parts of a batch, one after the other
-                "total_epochs": 15.0,
+                "total_epochs": 40.0,
                 "save_every_epochs": 5.0,
                 "log_every_steps": 50,
                 "stop_on_collapse": False,

@@ -217,6 +217,9 @@ def _bins(length, size, dtype):
 
 def global_avg_pool(x: jax.Array) -> jax.Array:
     """(b, h, w, c) -> (b, c), the mean over space in float32 (the output's dtype too), or wider if x is."""
+    if x.dtype == jnp.bfloat16:
+        # On a CPU, jax 0.11's XLA gives NaN where it fuses this sum with the rounding to bfloat16 before it.
+        x = lax.optimization_barrier(x)
     return jnp.mean(x, (1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
 
 
