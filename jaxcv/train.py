@@ -1,4 +1,4 @@
-"""The story of a run: start or resume, train, evaluate, save, report."""
+"""The story of a run: begin or resume, train, evaluate, save, finish."""
 
 import json
 import math
@@ -13,24 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
+from jaxcv.begin import begin, named_weights
 from jaxcv.checkpoint import Checkpoints, locked
-from jaxcv.config import HARMLESS, changes, load, nearest, steps
-from jaxcv.data.source import first
+from jaxcv.config import HARMLESS, changes, nearest, steps
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.evaluate import make_evaluate, make_examples
-from jaxcv.experiment import Experiment, augmented, build, open_batches, pretrained
+from jaxcv.experiment import Experiment, build, open_batches
+from jaxcv.finish import finish
 from jaxcv.mesh import put
-from jaxcv.models.weights import check, summarize
-from jaxcv.paths import digest, matches
 from jaxcv.report import figures
-from jaxcv.report.log import Log, open_log, read_arrays, read_metrics, write_arrays, write_json
-from jaxcv.report.manifest import manifest
+from jaxcv.report.log import Log, open_log, read_metrics, write_arrays, write_json
 from jaxcv.report.progress import Progress
-from jaxcv.report.tables import closing_table
 from jaxcv.step import TrainState
 
 TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation
@@ -51,9 +46,7 @@ def run(config: Any, workdir: Path) -> dict[str, float]:
         start = checkpoints.latest()
         _write_config(config, workdir, resuming=start is not None)
         if start is None:
-            weights = _pretrained(config, experiment)
-            state = _initial(config, workdir, experiment, weights)
-            del weights
+            state = begin(config, workdir, experiment, named_weights(config, experiment))
         else:
             state = checkpoints.restore(start, experiment.abstract)
         log = stack.enter_context(open_log(workdir, step=-1 if start is None else start))
@@ -63,12 +56,13 @@ def run(config: Any, workdir: Path) -> dict[str, float]:
             knn=config.eval.knn.to_dict(),
             probe=config.eval.probe.to_dict(),
         )
-        state = _train(config, workdir, experiment, checkpoints, log, evaluate, state, stopping)
+        examples = make_examples(experiment, split="val", count=config.eval.examples, batch_size=config.eval.batch_size)
+        state = _train(config, workdir, experiment, checkpoints, log, evaluate, examples, state, stopping)
         step = int(state.step)
         if step < experiment.total_steps and not _exhausted(config, workdir):
             print(f"Stopped at step {step} of {experiment.total_steps}, which is saved. To go on: {_command()}")
             return {}
-        return _finish(config, workdir, experiment, checkpoints, evaluate, state)
+        return finish(config, workdir, experiment, checkpoints, evaluate, examples, state)
 
 
 def start(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> None:
@@ -80,36 +74,7 @@ def start(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> N
         if checkpoints.latest() is not None:
             raise UserError(f"{workdir} already holds a run; name another --workdir.")
         _write_config(config, workdir, resuming=False)
-        checkpoints.save(0, _initial(config, workdir, experiment, weights))
-
-
-def _pretrained(config: Any, experiment: Experiment) -> Any:
-    """The weights that config.init_from names, None if it names none."""
-    if not config.init_from:
-        return None
-    weights, rows = pretrained(experiment, config.init_from, config.init_allow)
-    remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
-    check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
-    print(f"Weights of {config.init_from}: {summarize(rows)}")
-    return weights
-
-
-def _initial(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> TrainState:
-    """The state at step 0; what is known before it is written and drawn."""
-    with open_batches(experiment, config, start=0) as batches:
-        batch = next(batches)
-    state = experiment.init(put(experiment.mesh, batch), weights)
-    frozen = _frozen(config, state)
-    if frozen:
-        print(f"Frozen parameters: sha256 {frozen}")
-    write_json(workdir / "manifest.json", {**_manifest(config, experiment, workdir), "frozen_sha256": frozen})
-    _draw_start(workdir, config.seed, experiment, batch)
-    return state
-
-
-def _frozen(config: Any, state: TrainState) -> str:
-    """The digest of the parameters that config.optim.freeze names; empty if it names none."""
-    return digest(state.params, matches(state.params, config.optim.freeze)) if config.optim.freeze else ""
+        checkpoints.save(0, begin(config, workdir, experiment, weights))
 
 
 def _train(
@@ -119,6 +84,7 @@ def _train(
     checkpoints: Checkpoints,
     log: Log,
     evaluate: Callable,
+    examples: Callable,
     state: TrainState,
     stopping: list,
 ) -> TrainState:
@@ -127,7 +93,6 @@ def _train(
     per_epoch = {"steps_per_epoch": experiment.steps_per_epoch}
     eval_every = steps(config.eval, "every", group="eval", **per_epoch)
     save_every = steps(config.train, "save_every", group="train", **per_epoch)
-    examples = make_examples(experiment, split="val", count=config.eval.examples, batch_size=config.eval.batch_size)
     # What the network says of the same images is kept of the start, the first evaluation, a middle one and the last.
     kept = {0, eval_every, eval_every * -(-total // (2 * eval_every)) if eval_every else 0}
     start = int(state.step)
@@ -140,7 +105,7 @@ def _train(
 
         def evaluated(step: int) -> float | None:
             """Evaluates, logs, draws; returns the score by which the best checkpoint is kept."""
-            # The test split is looked at before the first step, and when all is over: see `_finish`.
+            # The test split is looked at before the first step, and when all is over: see `finish`.
             with progress.paused("evaluating"):
                 values, _ = evaluate(state, ("val", "test") if step == 0 else ("val",))
                 if step in kept:
@@ -190,48 +155,10 @@ def _score(config: Any, values: Mapping[str, float]) -> float | None:
 
 def _exhausted(config: Any, workdir: Path) -> bool:
     """Whether the best score is as many evaluations old as config.train.patience says (0: never)."""
-    scores = [_score(config, row) for row in read_metrics(workdir) if config.eval.best in row]
-    if not config.train.patience or not scores:
+    if not config.train.patience:
         return False
-    return len(scores) - 1 - scores.index(max(scores)) >= config.train.patience
-
-
-def _evaluated(row: Mapping[str, float]) -> bool:
-    return any(name.startswith("val/") for name in row)
-
-
-def _finish(
-    config: Any,
-    workdir: Path,
-    experiment: Experiment,
-    checkpoints: Checkpoints,
-    evaluate: Callable,
-    state: TrainState,
-) -> dict[str, float]:
-    """Evaluates the best state, or the last, on the test split, once; keeps, draws and prints the results."""
-    file, last = workdir / "result.json", int(state.step)
-    if not file.exists():
-        best = checkpoints.best() if config.eval.report == "best" else None
-        reported = best[0] if best else last
-        if reported != last:
-            state = checkpoints.restore(reported, experiment.abstract)
-        values, arrays = evaluate(state, ("test",))
-        known = next(row for row in read_metrics(workdir) if row["step"] == reported and _evaluated(row))
-        values |= {name: value for name, value in known.items() if name.startswith("val/")}
-        examples = make_examples(experiment, split="val", count=config.eval.examples, batch_size=config.eval.batch_size)
-        write_arrays(workdir / "examples" / f"{reported}.npz", examples(state))
-        write_arrays(workdir / "result.npz", arrays)
-        result = {"step": last, "reported_step": reported, "values": values}
-        result["classes"] = list(experiment.sources["train"].info.classes)
-        if frozen := _frozen(config, state):
-            before = json.loads((workdir / "manifest.json").read_text())["frozen_sha256"]
-            print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
-            result["frozen_sha256"] = frozen
-        write_json(file, result)
-    result = json.loads(file.read_text())
-    _draw_end(config, workdir, experiment, result["reported_step"])
-    _report(workdir, experiment, result)
-    return result["values"]
+    scores = [_score(config, row) for row in read_metrics(workdir) if config.eval.best in row]
+    return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= config.train.patience
 
 
 class _Watch:
@@ -323,57 +250,6 @@ def _write_config(config: Any, workdir: Path, *, resuming: bool) -> None:
                 f"{path}, or name another --workdir."
             )
     write_json(path, new)
-
-
-def _manifest(config: Any, experiment: Experiment, workdir: Path) -> dict:
-    fingerprints = {split: source.info.fingerprint for split, source in experiment.sources.items()}
-    devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=config.seed, data=fingerprints, devices=devices, workdir=workdir)
-    return {
-        **facts,
-        "info": experiment.sources["train"].info._asdict(),
-    }  # so that a checkpoint can be used without data
-
-
-def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -> None:
-    """Draws what is known before the first step: what the network will see in it, and the schedules."""
-    batch = {name: value[:8] for name, value in batch.items()}
-    rows = {"original": batch["image"], **augmented(experiment, seed, 0, batch)}
-    figures.image_rows(rows, workdir / "figures" / "views.png")
-    step = jnp.arange(experiment.total_steps + 1)
-    curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in experiment.schedules.items()}
-    figures.schedules(jax.device_get(curves), workdir / "figures" / "schedules.png")
-
-
-def _draw_end(config: Any, workdir: Path, experiment: Experiment, reported: int) -> None:
-    """Draws the curves, and what the task's report has to show of its results up to the step that is reported."""
-    figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
-    source = first(experiment.sources["val"], config.eval.examples)
-    batch = [source[i] for i in range(len(source))]
-    files = [file for file in (workdir / "examples").glob("*.npz") if int(file.stem) <= reported]
-    load("report", config.task.name, "draw", group="task").draw(
-        workdir / "figures",
-        info=source.info,
-        names=source.names,
-        arrays=read_arrays(workdir / "result.npz"),
-        examples={int(file.stem): read_arrays(file) for file in files},
-        batch={name: np.stack([example[name] for example in batch]) for name in batch[0]},
-    )
-
-
-def _report(workdir: Path, experiment: Experiment, result: dict) -> None:
-    """Prints what came out beside what the untrained network gives, and chance."""
-    untrained = next((row for row in read_metrics(workdir) if row["step"] == 0), {})
-    chance = 1 / len(experiment.sources["train"].info.classes)
-    table = {}
-    for name, value in result["values"].items():
-        table[name] = {"trained": value, "at initialisation": untrained.get(name)}
-        if name.endswith("accuracy"):
-            table[name]["chance"] = min(5 * chance, 1.0) if "top5" in name else chance
-    title = f"{workdir}: {result['step']} steps"
-    if result["reported_step"] != result["step"]:
-        title += f", the best after {result['reported_step']}"
-    closing_table(title, table)
 
 
 def _command() -> str:

@@ -3,10 +3,12 @@ import jax.numpy as jnp
 import pytest
 from flax.errors import InvalidRngError
 from goldens import make_deeplabv3
-from goldens.parity import Case, abstract, check_eval, check_train, count, sizes
+from goldens.parity import Case, abstract, check_eval, check_train, count, sizes, train_sizes
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import deeplabv3
+
+SHAPE = (2, 32, 32, 3)
 
 
 @pytest.mark.parametrize(
@@ -40,16 +42,9 @@ def test_stages_at_an_odd_size():
     }
 
 
-def train(model, **rngs):
-    """The shapes of ((output, stages), moved statistics)."""
-    x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    variables = abstract(Case(model, x.shape))
-    return jax.eval_shape(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"], rngs=rngs), variables, x)
-
-
 def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_float32():
     model = deeplabv3.Model(num_classes=3, aux=True, width=4, dtype="bfloat16")
-    (output, stages), moved = train(model, dropout=jax.random.key(0))
+    (output, stages), moved = train_sizes(model, SHAPE, dropout=jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves((moved, output, stages["aux"]))} == {jnp.dtype("float32")}
     in_half = {name for name, stage in stages.items() if stage.dtype == jnp.bfloat16}
     assert in_half == {"stem", "layer1", "layer2", "layer3", "layer4", "aspp"}
@@ -59,7 +54,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_float32():
 def test_training_draws_dropout(rate):
     rates = {"dropout": 0, "aux_dropout": 0} | {rate: 0.1}
     with pytest.raises(InvalidRngError):
-        train(deeplabv3.Model(aux=True, width=4, **rates))
+        train_sizes(deeplabv3.Model(aux=True, width=4, **rates), SHAPE)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@ import jax.numpy as jnp
 import pytest
 from flax.errors import InvalidRngError
 from goldens import make_resnet_fcn
-from goldens.parity import Case, abstract, check_eval, check_train, count, sizes
+from goldens.parity import Case, abstract, check_eval, check_train, count, sizes, train_sizes
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import resnet_fcn
 
+SHAPE = (2, 32, 32, 3)
 TRUNK = 11_176_512  # torchvision's ResNet-18 without fc
 PLAIN = {"hidden": (256,), "last_kernel": 1, "batch_norm": False, "dropout": 0.5}
 
@@ -53,24 +54,17 @@ def test_stages_at_an_odd_size():
     }
 
 
-def train(model, **rngs):
-    """The shapes of ((output, stages), moved statistics)."""
-    x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    variables = abstract(Case(model, x.shape))
-    return jax.eval_shape(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"], rngs=rngs), variables, x)
-
-
 def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_float32():
-    (output, stages), moved = train(resnet_fcn.Model(dtype="bfloat16"))
+    (output, stages), moved = train_sizes(resnet_fcn.Model(dtype="bfloat16"), SHAPE)
     assert {leaf.dtype for leaf in jax.tree.leaves((moved, output))} == {jnp.dtype("float32")}
     in_half = {name for name, stage in stages.items() if stage.dtype == jnp.bfloat16}
     assert in_half == {"stem", "layer1", "layer2", "layer3", "layer4", "conv1", "conv2"}
 
 
 def test_training_draws_dropout():
-    train(resnet_fcn.Model(**PLAIN), dropout=jax.random.key(0))
+    train_sizes(resnet_fcn.Model(**PLAIN), SHAPE, dropout=jax.random.key(0))
     with pytest.raises(InvalidRngError):
-        train(resnet_fcn.Model(**PLAIN))
+        train_sizes(resnet_fcn.Model(**PLAIN), SHAPE)
 
 
 @pytest.mark.parametrize(

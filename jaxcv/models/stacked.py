@@ -7,6 +7,7 @@ import jax
 from flax import linen as nn
 
 from jaxcv.config import call, load
+from jaxcv.errors import ConfigError
 from jaxcv.models import layers
 
 
@@ -27,6 +28,10 @@ class Model(nn.Module):
 
         With `num_classes=None` the output is the network's logits.
         """
+        if "name" not in self.network:
+            raise ConfigError(
+                "config.model.network.name is missing; it is the classifier that the layer is stacked on."
+            )
         options = {"dtype": self.dtype, **{k: v for k, v in self.network.items() if k != "name"}}
         found = load("models", self.network["name"], "Model", group="model.network")
         backbone = call(found.Model, options, group="model.network", name="backbone")

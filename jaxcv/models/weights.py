@@ -92,7 +92,10 @@ def summarize(rows: list[Row]) -> str:
 
 def _match(state_dict, variables, *, allow, rename):
     """A row for every tensor, and the function (path, leaf) -> value or None."""
-    given = {rename(k): np.asarray(v) for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
+    kept = {k: np.asarray(v) for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
+    given = {rename(k): v for k, v in kept.items()}
+    if len(given) < len(kept):
+        raise UserError(f"The weights hold two tensors of one name, inside and outside of {_PREFIX}*; keep one.")
     wanted = _wanted(variables)
 
     def matches(name):

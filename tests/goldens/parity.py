@@ -165,6 +165,13 @@ def sizes(model: nn.Module, shape: tuple[int, ...]) -> tuple[tuple, dict[str, tu
     return output.shape, {name: stage.shape for name, stage in stages.items()}
 
 
+def train_sizes(model: nn.Module, shape: tuple[int, ...], **rngs: jax.Array) -> tuple:
+    """The shapes of ((output, stages), moved statistics) in training, without computing anything."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = abstract(Case(model, shape))
+    return jax.eval_shape(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"], rngs=rngs), variables, x)
+
+
 # ------------------------------------------------------------------------------------------------------ used by make_*
 
 

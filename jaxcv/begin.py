@@ -1,0 +1,62 @@
+"""How a run begins: its weights, what is written and drawn before the first step."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcv.experiment import Experiment, augmented, open_batches, pretrained
+from jaxcv.mesh import put
+from jaxcv.models.weights import check, summarize
+from jaxcv.paths import digest, matches
+from jaxcv.report import figures
+from jaxcv.report.log import write_json
+from jaxcv.report.manifest import manifest
+from jaxcv.step import TrainState
+
+
+def named_weights(config: Any, experiment: Experiment) -> Any:
+    """The weights that config.init_from names, None if it names none."""
+    if not config.init_from:
+        return None
+    weights, rows = pretrained(experiment, config.init_from, config.init_allow)
+    remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
+    check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
+    print(f"Weights of {config.init_from}: {summarize(rows)}")
+    return weights
+
+
+def begin(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> TrainState:
+    """The state at step 0; what is known before it is written and drawn."""
+    with open_batches(experiment, config, start=0) as batches:
+        batch = next(batches)
+    state = experiment.init(put(experiment.mesh, batch), weights)
+    if frozen := frozen_digest(config, state):
+        print(f"Frozen parameters: sha256 {frozen}")
+    write_json(workdir / "manifest.json", {**_manifest(config, experiment, workdir), "frozen_sha256": frozen})
+    _draw_start(workdir, config.seed, experiment, batch)
+    return state
+
+
+def frozen_digest(config: Any, state: TrainState) -> str:
+    """The digest of the parameters that config.optim.freeze names; empty if it names none."""
+    return digest(state.params, matches(state.params, config.optim.freeze)) if config.optim.freeze else ""
+
+
+def _manifest(config: Any, experiment: Experiment, workdir: Path) -> dict:
+    fingerprints = {split: source.info.fingerprint for split, source in experiment.sources.items()}
+    devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
+    facts = manifest(seed=config.seed, data=fingerprints, devices=devices, workdir=workdir)
+    info = experiment.sources["train"].info._asdict()  # with it the network can be used without the data
+    return {**facts, "info": info}
+
+
+def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -> None:
+    """Draws what is known before the first step: what the network will see in it, and the schedules."""
+    batch = {name: value[:8] for name, value in batch.items()}
+    rows = {"original": batch["image"], **augmented(experiment, seed, 0, batch)}
+    figures.image_rows(rows, workdir / "figures" / "views.png")
+    step = jnp.arange(experiment.total_steps + 1)
+    curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in experiment.schedules.items()}
+    figures.schedules(jax.device_get(curves), workdir / "figures" / "schedules.png")

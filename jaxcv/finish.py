@@ -1,0 +1,87 @@
+"""How a run ends: the state that is reported meets the test split, once; figures, table, result.json."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcv.begin import frozen_digest
+from jaxcv.checkpoint import Checkpoints
+from jaxcv.config import load
+from jaxcv.data.source import first
+from jaxcv.experiment import Experiment
+from jaxcv.report import figures
+from jaxcv.report.log import read_arrays, read_metrics, write_arrays, write_json
+from jaxcv.report.tables import closing_table
+from jaxcv.step import TrainState
+
+
+def finish(
+    config: Any,
+    workdir: Path,
+    experiment: Experiment,
+    checkpoints: Checkpoints,
+    evaluate: Callable,
+    examples: Callable,
+    state: TrainState,
+) -> dict[str, float]:
+    """Evaluates the best state, or the last, on the test split, once; keeps, draws and prints the results."""
+    file, last = workdir / "result.json", int(state.step)
+    if not file.exists():
+        best = checkpoints.best() if config.eval.report == "best" else None
+        reported = best[0] if best else last
+        if reported != last:
+            state = checkpoints.restore(reported, experiment.abstract)
+        values, arrays = evaluate(state, ("test",))
+        known = next(row for row in read_metrics(workdir) if row["step"] == reported and _evaluated(row))
+        values |= {name: value for name, value in known.items() if name.startswith("val/")}
+        write_arrays(workdir / "examples" / f"{reported}.npz", examples(state))
+        write_arrays(workdir / "result.npz", arrays)
+        result = {"step": last, "reported_step": reported, "values": values}
+        result["classes"] = list(experiment.sources["train"].info.classes)
+        if frozen := frozen_digest(config, state):
+            before = json.loads((workdir / "manifest.json").read_text())["frozen_sha256"]
+            print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
+            result["frozen_sha256"] = frozen
+        write_json(file, result)
+    result = json.loads(file.read_text())
+    _draw_end(config, workdir, experiment, result["reported_step"])
+    _report(workdir, experiment, result)
+    return result["values"]
+
+
+def _evaluated(row: Mapping[str, float]) -> bool:
+    return any(name.startswith("val/") for name in row)
+
+
+def _draw_end(config: Any, workdir: Path, experiment: Experiment, reported: int) -> None:
+    """Draws the curves, and what the task's report has to show of its results up to the step that is reported."""
+    figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
+    source = first(experiment.sources["val"], config.eval.examples)
+    batch = [source[i] for i in range(len(source))]
+    files = [file for file in (workdir / "examples").glob("*.npz") if int(file.stem) <= reported]
+    load("report", config.task.name, "draw", group="task").draw(
+        workdir / "figures",
+        info=source.info,
+        names=source.names,
+        arrays=read_arrays(workdir / "result.npz"),
+        examples={int(file.stem): read_arrays(file) for file in files},
+        batch={name: np.stack([example[name] for example in batch]) for name in batch[0]},
+    )
+
+
+def _report(workdir: Path, experiment: Experiment, result: dict) -> None:
+    """Prints what came out beside what the untrained network gives, and chance."""
+    untrained = next((row for row in read_metrics(workdir) if row["step"] == 0), {})
+    chance = 1 / len(experiment.sources["train"].info.classes)
+    table = {}
+    for name, value in result["values"].items():
+        table[name] = {"trained": value, "at initialisation": untrained.get(name)}
+        if name.endswith("accuracy"):
+            table[name]["chance"] = min(5 * chance, 1.0) if "top5" in name else chance
+    title = f"{workdir}: {result['step']} steps"
+    if result["reported_step"] != result["step"]:
+        title += f", the best after {result['reported_step']}"
+    closing_table(title, table)
