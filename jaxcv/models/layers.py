@@ -96,16 +96,31 @@ class ConvTranspose(nn.Module):
         kernel = self.param("kernel", self.kernel_init or fan_in, shape, jnp.float32)
         bias = self.param("bias", fan_in, (self.features,), jnp.float32) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        before = self.kernel - 1 - self.padding
-        x = lax.conv_transpose(
-            x,
-            kernel,
-            (self.stride, self.stride),
-            [(before, before + self.output_padding)] * 2,
-            transpose_kernel=True,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        x = _conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
         return x if bias is None else x + bias.reshape(1, 1, 1, -1)
+
+
+def _conv_transpose(x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: int) -> jax.Array:
+    """x b h w c, kernel k k features c, as one product of matrices and a reordering of pixels.
+
+    Output row stride q + r meets kernel rows stride j + r alone, of input row q - j: each neighbourhood of m x m inputs
+    gives stride x stride outputs. XLA's own form takes 4 to 15 times as long with its gradient on a CPU.
+    """
+    k, features, channels = kernel.shape[0], *kernel.shape[2:]
+    m = -(-k // stride)
+    fill = [(0, stride * m - k)] * 2
+    kernel = jnp.pad(kernel, [*fill, (0, 0), (0, 0)]).reshape(m, stride, m, stride, features, channels)
+    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(m * m * channels, -1)
+    size = [(n - 1) * stride - 2 * padding + k + output_padding for n in x.shape[1:3]]
+
+    h, w = (n + m - 1 for n in x.shape[1:3])
+    x = jnp.pad(x, [(0, 0), *[(m - 1, m - 1)] * 2, (0, 0)])
+    x = jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(m) for j in range(m)], -1) @ kernel
+    x = x.reshape(-1, h, w, stride, stride, features).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(-1, h * stride, w * stride, features)
+    beyond = [(0, max(0, padding + n - have)) for n, have in zip(size, x.shape[1:3])]
+    x = jnp.pad(x, [(0, 0), *beyond, (0, 0)])
+    return x[:, padding : padding + size[0], padding : padding + size[1]]
 
 
 def dense(
