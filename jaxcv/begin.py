@@ -20,7 +20,7 @@ def named_weights(config: Any, experiment: Experiment) -> Any:
     """The weights that config.init_from names, None if it names none."""
     if not config.init_from:
         return None
-    weights, rows = pretrained(experiment, config.init_from, config.init_allow)
+    weights, rows = pretrained(experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
     remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
     check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
     print(f"Weights of {config.init_from}: {summarize(rows)}")
@@ -49,7 +49,7 @@ def _manifest(config: Any, experiment: Experiment, workdir: Path) -> dict:
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
     facts = manifest(seed=config.seed, data=fingerprints, devices=devices, workdir=workdir)
     info = experiment.sources["train"].info._asdict()  # with it the network can be used without the data
-    return {**facts, "info": info}
+    return {**facts, "info": info, "steps_per_epoch": experiment.steps_per_epoch}
 
 
 def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxcv.config import call
 from jaxcv.data.pipeline import eval_batches
-from jaxcv.data.source import first
 from jaxcv.experiment import Experiment
 from jaxcv.mesh import put, replicated
 from jaxcv.optim import averaged
@@ -56,9 +55,9 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     return evaluate
 
 
-def make_examples(experiment: Experiment, *, split: str, count: int, batch_size: int) -> Callable:
-    """Returns examples(state) -> {name: array}: what `predict` says of a split's first `count` images, but logits."""
-    mesh, source = experiment.mesh, first(experiment.sources[split], count)
+def make_examples(experiment: Experiment, *, batch_size: int) -> Callable:
+    """Returns examples(state) -> {name: array}: what `predict` says of the examples to be drawn, but logits."""
+    mesh, source = experiment.mesh, experiment.examples
 
     def forward(params: Any, extra: Any, batch: dict) -> tuple:
         out = experiment.predict(params, extra, batch["image"])

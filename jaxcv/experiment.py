@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxcv.config import call, load, require, steps, without
 from jaxcv.data.pipeline import train_batches
-from jaxcv.data.source import Info, first
+from jaxcv.data.source import Info, first, named
 from jaxcv.errors import ConfigError
 from jaxcv.freeze import freeze
 from jaxcv.mesh import check_batch_size, make_mesh, replicated
@@ -39,6 +39,7 @@ class Experiment(NamedTuple):
 
     mesh: Mesh
     sources: dict[str, Any]  # split -> source
+    examples: Any  # the source of what is drawn
     augment: Callable  # (key, batch) -> batch, as the loss sees it
     task: Task
     predict: Callable  # (params, extra, image) -> {name: array}, in eval mode
@@ -63,6 +64,8 @@ def build(config: Any) -> Experiment:
     data = load("data", config.data.name, "source", group="data")
     options, limit = without(config.data, "name", "workers", "limit"), config.data.limit
     sources = {split: first(call(data.source, options, group="data", split=split), limit) for split in SPLITS}
+    drawn = config.eval.get("named", ())
+    examples = named(sources["val"], drawn) if drawn else first(sources["val"], config.eval.examples)
     info, count = sources["train"].info, len(sources["train"])
     if count < train.batch_size:
         raise ConfigError(
@@ -93,6 +96,7 @@ def build(config: Any) -> Experiment:
     return Experiment(
         mesh=mesh,
         sources=sources,
+        examples=examples,
         augment=network.augment,
         task=task,
         predict=network.predict,
@@ -149,12 +153,14 @@ def image_shape(augment: Callable, info: Info) -> tuple[int, int, int]:
     return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
 
 
-def pretrained(experiment: Experiment, source: str, allow: Sequence[str]) -> tuple[Any, list[Row]]:
+def pretrained(
+    experiment: Experiment, source: str, allow: Sequence[str], fresh: Sequence[str] = ()
+) -> tuple[Any, list[Row]]:
     """The weights in `source` for `experiment.init`, and what became of each tensor, which is still to be checked.
 
-    allow: patterns of tensors that may be missing or unused.
+    allow: patterns of tensors that may be missing or unused.  fresh: of those that are not taken though they are there.
     """
-    return fit(read(source), experiment.network, allow=tuple(allow))
+    return fit(read(source), experiment.network, allow=allow, fresh=fresh)
 
 
 def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ import numpy as np
 from jaxcv.begin import frozen_digest
 from jaxcv.checkpoint import Checkpoints
 from jaxcv.config import load
-from jaxcv.data.source import first
 from jaxcv.experiment import Experiment
 from jaxcv.report import figures
 from jaxcv.report.log import read_arrays, read_metrics, write_arrays, write_json
@@ -59,7 +58,7 @@ def _evaluated(row: Mapping[str, float]) -> bool:
 def _draw_end(config: Any, workdir: Path, experiment: Experiment, reported: int) -> None:
     """Draws the curves, and what the task's report has to show of its results up to the step that is reported."""
     figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
-    source = first(experiment.sources["val"], config.eval.examples)
+    source = experiment.examples
     batch = [source[i] for i in range(len(source))]
     files = [file for file in (workdir / "examples").glob("*.npz") if int(file.stem) <= reported]
     load("report", config.task.name, "draw", group="task").draw(

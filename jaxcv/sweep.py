@@ -11,7 +11,7 @@ from jaxcv import train
 from jaxcv.config import require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.report import sweeps
-from jaxcv.report.log import read_arrays
+from jaxcv.report.log import read_arrays, read_metrics
 
 
 def run(config: Any, workdir: Path) -> None:
@@ -61,14 +61,26 @@ def resolve(config: Any, row: Any, seed: int) -> ConfigDict:
 
 def write(config: Any, workdir: Path) -> None:
     """Writes tables and figures of the runs that are finished."""
-    results = {
+    sweep = config.sweep
+    finished = {
         row["name"]: [
-            json.loads(file.read_text()) | {"arrays": read_arrays(file.with_suffix(".npz"))}
-            for seed in config.sweep.seeds
-            if (file := workdir / row["name"] / str(seed) / "result.json").exists()
+            file for seed in sweep.seeds if (file := workdir / row["name"] / str(seed) / "result.json").exists()
         ]
-        for row in config.sweep.rows
+        for row in sweep.rows
+    }
+    results = {
+        name: [json.loads(file.read_text()) | {"arrays": read_arrays(file.with_suffix(".npz"))} for file in files]
+        for name, files in finished.items()
     }
     classes = next((result["classes"] for runs in results.values() for result in runs), [])
-    reference = dict(config.sweep.reference)
-    sweeps.write(workdir, results, metrics=config.sweep.metrics, reference=reference, classes=classes)
+    sweeps.write(workdir, results, metrics=sweep.metrics, reference=dict(sweep.reference), classes=classes)
+
+    metric = f"val/{sweep.metrics[0].partition('/')[2]}"
+    evaluated = {name: [_by_epoch(file.parent, metric) for file in files] for name, files in finished.items()}
+    sweeps.write_epochs(workdir, evaluated, metric=metric, epochs=sweep.get("epochs", ()))
+
+
+def _by_epoch(workdir: Path, metric: str) -> dict[float, float]:
+    """Epoch -> the metric, at each evaluation of a run."""
+    per_epoch = json.loads((workdir / "manifest.json").read_text())["steps_per_epoch"]
+    return {row["step"] / per_epoch: row[metric] for row in read_metrics(workdir) if metric in row}

@@ -56,7 +56,7 @@ def run(config: Any, workdir: Path) -> dict[str, float]:
             knn=config.eval.knn.to_dict(),
             probe=config.eval.probe.to_dict(),
         )
-        examples = make_examples(experiment, split="val", count=config.eval.examples, batch_size=config.eval.batch_size)
+        examples = make_examples(experiment, batch_size=config.eval.batch_size)
         state = _train(config, workdir, experiment, checkpoints, log, evaluate, examples, state, stopping)
         step = int(state.step)
         if step < experiment.total_steps and not _exhausted(config, workdir):

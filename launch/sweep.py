@@ -4,7 +4,8 @@ python launch/sweep.py --config=configs/fashion_mnist.py:ablation [--config.KEY=
 
 config.sweep has `rows`, each {"name", "set": what differs from the config}, `seeds`, `metrics`, and `reference`,
 (row, value) pairs to be shown beside the first metric. Each run has its workdir DIR/ROW/SEED; those that are finished
-are not run again, others go on where they stopped. DIR gets table.md, table.csv, table.tex and the figures.
+are not run again, others go on where they stopped. DIR gets table.md, table.csv, table.tex and the figures; with
+`epochs`, numbers of epochs, epochs.md, .csv and .tex with the first metric on the split val after each of them.
 """
 
 from pathlib import Path

@@ -153,7 +153,7 @@ def config(tmp_path_factory):
     data_files.fashion_mnist(root, train=80, test=24)
     one = runs.load_config("fashion_mnist", "ablation,tiny")
     one.data.update({"dir": str(root), "holdout": 16})
-    one.sweep.update({"rows": (one.sweep.rows[0], one.sweep.rows[4]), "seeds": (0,)})
+    one.sweep.update({"rows": (one.sweep.rows[0], one.sweep.rows[4]), "seeds": (0,), "epochs": (0, 2)})
     one.lock()
     return one
 
@@ -175,7 +175,12 @@ def test_a_sweep_runs_every_row_writes_its_table_and_runs_nothing_twice(config, 
         assert row["test/accuracy_n"] == "1"
     assert rows[0]["reference test/accuracy"] == "0.635"
     assert "| baseline |" in (swept / "table.md").read_text() and "baseline &" in (swept / "table.tex").read_text()
-    for name in ("test_accuracy.png", "class_accuracy.png"):
+    with (swept / "epochs.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    for row in epochs:
+        seen = [r["val/accuracy"] for r in read_metrics(swept / row["row"] / "0") if "val/accuracy" in r]
+        assert [float(row[f"val/accuracy, epoch {n}_mean"]) for n in (0, 2)] == [seen[0], seen[2]]
+    for name in ("test_accuracy.png", "class_accuracy.png", "curves.png"):
         assert (swept / name).stat().st_size > 1000
     before = {path: path.stat().st_mtime_ns for path in swept.rglob("metrics.jsonl")}
     sweep.run(config, swept)

@@ -110,6 +110,14 @@ def test_first_cuts_a_source_and_says_so_in_the_fingerprint():
         cut[3]
 
 
+def test_examples_by_name():
+    whole = source.Arrays({"x": np.arange(5)}, INFO)
+    some = source.named(whole, ("3", "0"))
+    assert some.names == ["3", "0"] and [int(some[i]["x"]) for i in range(len(some))] == [3, 0]
+    with pytest.raises(DataError, match="has no example '7' in this split; its names are like 0, 1, 2"):
+        source.named(whole, ("3", "7"))
+
+
 class Squares:
     """Counts how often it is asked."""
 

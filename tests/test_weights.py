@@ -125,3 +125,11 @@ def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
     check(rows)
     assert set(outcomes(rows).values()) == {"fresh"}
     assert summarize(rows) == f"{len(rows) - 3} matched; fresh: bn1.weight, fc.bias, fc.weight"
+
+
+def test_what_is_to_be_fresh_is_not_taken_though_it_fits(variables):
+    state = to_torch(variables)
+    taken, rows = fit(state, SHAPES, fresh=("layer4.1.conv*",))
+    check(rows)
+    assert outcomes(rows) == {"layer4.1.conv1.weight": "fresh", "layer4.1.conv2.weight": "fresh"}
+    assert taken["params"]["layer4.1"]["conv1"]["kernel"] is None

@@ -105,27 +105,39 @@ class Files:
         return self._kept.get(range(len(self))[index], self._decode)
 
 
-class First:
-    """The first `count` examples of a source; made by `first`."""
+class Subset:
+    """The examples of a source at `indices`; made by `first` and `named`."""
 
-    def __init__(self, source, count: int):
-        self._source, self._count = source, count
-        self.info = source.info._replace(fingerprint=fingerprint([source.info.fingerprint, str(count)]))
+    def __init__(self, source, indices: Sequence[int]):
+        self._source, self._indices = source, indices
+        parts = [source.info.fingerprint, np.asarray(indices, np.int64)]
+        self.info = source.info._replace(fingerprint=fingerprint(parts))
 
     @property
     def names(self) -> list[str]:
-        return self._source.names[: self._count]
+        names = self._source.names
+        return [names[index] for index in self._indices]
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._indices)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self._source[range(self._count)[index]]
+        return self._source[self._indices[index]]
 
 
 def first(source, count: int):
     """`source` cut to its first `count` examples; as it is where count is 0 or it has no more."""
-    return First(source, count) if 0 < count < len(source) else source
+    return Subset(source, range(count)) if 0 < count < len(source) else source
+
+
+def named(source, names: Sequence[str]):
+    """The examples of `source` that are called `names`, in that order. DataError if one is not there."""
+    index = {name: i for i, name in enumerate(source.names)}
+    for name in names:
+        if name not in index:
+            near = ", ".join(list(index)[:3])
+            raise DataError(f"{source.info.name} has no example {name!r} in this split; its names are like {near}")
+    return Subset(source, [index[name] for name in names])
 
 
 def check_split(split: str) -> None:

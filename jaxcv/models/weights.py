@@ -1,6 +1,6 @@
 """torch's state_dict to our variables and back: modules bear torch's names, so no model needs a table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -43,19 +43,21 @@ def from_torch(state_dict: Mapping[str, np.ndarray], variables: Any) -> Any:
     shape, and each place its tensor: if not, UserError names the first and counts the others. Only
     BatchNorm's `num_batches_tracked` has no use here and is dropped.
     """
-    rows, place = _match(state_dict, variables, allow=(), rename=lambda name: name)
+    rows, place = _match(state_dict, variables, allow=(), fresh=(), rename=lambda name: name)
     check(rows)
     return jax.tree.map_with_path(place, variables)
 
 
-def fit(state_dict: Mapping[str, np.ndarray], variables: Any, *, allow: tuple[str, ...] = ()) -> tuple[Any, list[Row]]:
+def fit(
+    state_dict: Mapping[str, np.ndarray], variables: Any, *, allow: Sequence[str] = (), fresh: Sequence[str] = ()
+) -> tuple[Any, list[Row]]:
     """What a network whose shapes are `variables` can take from a foreign `state_dict`, and a row for every tensor.
 
     The file may be the network's own, or that of its trunk `backbone`, or hold the network as its `backbone`: whichever
     fits most names. A convolution of one channel gets the sum of the filters of an RGB one. Tensors whose names match
     one of the patterns `allow` ("fc.*", of the network or of its trunk) may be missing or of another shape, these keep
-    their initial values; or be unexpected, these are not used. Returns a tree like `variables` with None where nothing
-    was taken; for the rows see `check`.
+    their initial values; or be unexpected, these are not used. Those that match one of `fresh` keep their initial
+    values in any case. Returns a tree like `variables` with None where nothing was taken; for the rows see `check`.
     """
     renames = (
         lambda name: name,
@@ -64,7 +66,7 @@ def fit(state_dict: Mapping[str, np.ndarray], variables: Any, *, allow: tuple[st
     )
     wanted = set(_wanted(variables))
     rename = max(renames, key=lambda rename: len(wanted & {rename(name) for name in state_dict}))
-    rows, place = _match(state_dict, variables, allow=allow, rename=rename)
+    rows, place = _match(state_dict, variables, allow=allow, fresh=fresh, rename=rename)
     return jax.tree.map_with_path(place, variables), rows
 
 
@@ -90,7 +92,7 @@ def summarize(rows: list[Row]) -> str:
     return "; ".join(parts)
 
 
-def _match(state_dict, variables, *, allow, rename):
+def _match(state_dict, variables, *, allow, fresh, rename):
     """A row for every tensor, and the function (path, leaf) -> value or None."""
     kept = {k: np.asarray(v) for k, v in state_dict.items() if not k.endswith("num_batches_tracked")}
     given = {rename(k): v for k, v in kept.items()}
@@ -98,14 +100,16 @@ def _match(state_dict, variables, *, allow, rename):
         raise UserError(f"The weights hold two tensors of one name, inside and outside of {_PREFIX}*; keep one.")
     wanted = _wanted(variables)
 
-    def matches(name):
-        return any(fnmatchcase(n, pattern) for n in (name, name.removeprefix(_PREFIX)) for pattern in allow)
+    def matches(name, patterns):
+        return any(fnmatchcase(n, pattern) for n in (name, name.removeprefix(_PREFIX)) for pattern in patterns)
 
-    allowed = {name for name in (*given, *wanted) if matches(name)}
+    allowed = {name for name in (*given, *wanted) if matches(name, (*allow, *fresh))}
     rows, taken = [], {}
     for name, shape in wanted.items():
         value = given.get(name)
-        if value is None:
+        if matches(name, fresh):
+            outcome = "fresh"
+        elif value is None:
             outcome = "fresh" if name in allowed else "missing"
         elif value.shape == shape:
             outcome, taken[name] = "matched", value

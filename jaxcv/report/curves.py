@@ -83,9 +83,11 @@ def schedules(named: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Pa
         figure.align_ylabels(panels)
 
 
-def compare_runs(runs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, metric: str) -> None:
+def compare_runs(
+    runs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, metric: str, over: str = "step"
+) -> None:
     """Draw one metric of several runs over the step in one panel: run -> (steps, values), as `series` reads
-    them. metric: what the values are, e.g. "val_accuracy"."""
+    them. metric: what the values are, e.g. "val/accuracy". over: what the steps are."""
     if not any(len(steps) for steps, _ in runs.values()):
         raise DataError(f"{path} cannot be drawn: no run has logged {metric} yet.")
     with style.drawing(path, 5.5, 3.4) as figure:
@@ -98,6 +100,7 @@ def compare_runs(runs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | 
         axes.margins(x=0.02)
         style.label_metric(axes.yaxis, metric)
         _step_axis(axes)
+        axes.set_xlabel(over)
         figure.legend(loc="outside upper left", ncols=columns, handlelength=2.5)
 
 

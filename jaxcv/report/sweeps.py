@@ -48,3 +48,32 @@ def write(
     finished = {name: np.stack(values) for name, values in per_class.items() if values}
     if finished:
         figures.group_bars(finished, folder / "class_accuracy.png", groups=classes)
+
+
+def write_epochs(
+    folder: Path,
+    evaluated: Mapping[str, Sequence[Mapping[float, float]]],
+    *,
+    metric: str,
+    epochs: Sequence[int],
+) -> None:
+    """Draws the metric over the epoch, the mean over seeds; writes epochs.md, .csv and .tex with a column for each of
+    `epochs`.
+
+    evaluated: row -> a mapping for each seed, epoch -> metric, of all its evaluations.
+    """
+    shared = {name: sorted(set.intersection(*map(set, runs))) for name, runs in evaluated.items() if runs}
+    curves = {
+        name: (np.array(at), np.array([np.mean([run[n] for run in evaluated[name]]) for n in at]))
+        for name, at in shared.items()
+    }
+    if any(len(at) for at, _ in curves.values()):
+        figures.compare_runs(curves, folder / "curves.png", metric=metric, over="epoch")
+    if epochs:
+        rows = [
+            {"row": name} | {f"{metric}, epoch {n}": [run[n] for run in runs if n in run] for n in epochs}
+            for name, runs in evaluated.items()
+        ]
+        write_atomic(folder / "epochs.md", to_markdown(rows).encode())
+        write_atomic(folder / "epochs.tex", to_latex(rows).encode())
+        write_atomic(folder / "epochs.csv", to_csv(rows).encode())
