@@ -103,6 +103,7 @@ def base() -> ConfigDict:
                 "every_epochs": 1.0,
                 "batch_size": 8,  # images
                 "crop": 0,
+                "tile": 512,  # px of a larger image that launch/predict.py shows the network at once; 0: all of it
                 "examples": 3,  # images of val that are drawn, where none are named
                 "named": ("0010", "0097", "0107"),  # those that are drawn, at the first, a middle and the last epoch
                 "knn": {},

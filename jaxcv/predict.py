@@ -1,14 +1,18 @@
 """What a trained network says of a folder of images, from its workdir alone."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from PIL import Image
 
 from jaxcv.data.image_folder import Folder, scan
+from jaxcv.data.images import load, stretch
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
@@ -17,36 +21,96 @@ from jaxcv.mesh import make_mesh, put, replicated
 from jaxcv.pretrained import read_config, read_state
 
 
-def predict(workdir: Path, images: Path, *, batch_size: int = 64) -> Iterator[tuple[Path, dict[str, np.ndarray]]]:
-    """Yields (file, {name: array}) for each image in or below `images`, sorted: what the task's `predict` says.
+class Trained(NamedTuple):
+    """A run's network, ready to be asked."""
 
-    The state is the one that the run reported on, or the latest. Images are decoded as those of a folder of training
-    images are: short side to the run's canvas, central square.
-    """
-    info = read_info(workdir)
-    network = make_network(read_config(workdir), info)
-    mesh = make_mesh()
+    info: Info
+    config: Any
+    mesh: Mesh
+    run: Callable  # uint8 (b, h, w, c) -> {name: array}: what the task's `predict` says
+
+
+def load_run(workdir: Path) -> Trained:
+    """The network of the run in `workdir`, at the state that it reported on, or the latest."""
+    info, config = read_info(workdir), read_config(workdir)
+    network, mesh = make_network(config, info), make_mesh()
     params, extra = jax.device_put(read_state(workdir, reported_step(workdir)), replicated(mesh))
-    if not images.is_dir():
-        raise DataError(f"there is no folder {images}; name one that holds images.")
-    files = [file for file, _ in scan(images)]
+    forward = jax.jit(network.predict, out_shardings=replicated(mesh))
+
+    def run(image: np.ndarray) -> dict[str, np.ndarray]:
+        return jax.device_get(forward(params, extra, put(mesh, {"image": image})["image"]))
+
+    return Trained(info, config, mesh, run)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The images in or below `folder`, sorted. DataError if there is none."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; name one that holds images.")
+    files = [file for file, _ in scan(folder)]
     if not files:
-        raise DataError(f"there is no image in {images}.")
-    height, width, channels = info.shape
+        raise DataError(f"there is no image in {folder}.")
+    return files
+
+
+def class_rows(trained: Trained, images: Path, *, batch_size: int = 64) -> Iterator[dict[str, Any]]:
+    """A row for each image in or below `images`, sorted: file, class, and the probability of every class.
+
+    Images are decoded as those of a folder of training images are: short side to the run's canvas, central square.
+    """
+    files = find_images(images)
+    height, width, channels = trained.info.shape
     if height != width:
         raise UserError(f"this run's images are {height} x {width}; only square ones can be decoded from a folder.")
-    source = Folder(
-        "images", files, np.zeros(len(files), np.int32), info._replace(shape=(height, width, 3)), cache_bytes=0
-    )
-    run = jax.jit(network.predict, out_shardings=replicated(mesh))
-    done = 0
-    batch_size = -(-batch_size // mesh.size) * mesh.size
-    for batch in eval_batches(source, batch_size=batch_size):
-        image = batch["image"] if channels == 3 else grey(batch["image"])
-        out = jax.device_get(run(params, extra, put(mesh, {"image": image})["image"]))
-        for row in range(min(batch_size, len(files) - done)):
-            yield files[done + row], {name: value[row] for name, value in out.items()}
-        done += batch_size
+    info = trained.info._replace(shape=(height, width, 3))
+    source = Folder("images", files, np.zeros(len(files), np.int32), info, cache_bytes=0)
+    batch_size = -(-batch_size // trained.mesh.size) * trained.mesh.size
+    for i, batch in enumerate(eval_batches(source, batch_size=batch_size)):
+        out = trained.run(batch["image"] if channels == 3 else grey(batch["image"]))
+        for file, probability in zip(files[i * batch_size :], out["probability"]):
+            name = file.relative_to(images).as_posix()
+            row = {"file": name, "class": trained.info.classes[int(probability.argmax())]}
+            yield row | {name: float(p) for name, p in zip(trained.info.classes, probability)}
+
+
+def masks(trained: Trained, images: Path, *, tile: int | None = None) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
+    """Yields (file, image uint8 (h, w, 3), mask uint8 (h, w)) for each image in or below `images`, in its own size.
+
+    tile: the side in pixels of the windows that are seen one by one, as large as the images of training were before
+    they were resized; they overlap by a quarter at least, where their logits are added. 0: the whole image is one.
+    None: the run's config.eval.tile, 0 where it has none. A window is resized to the run's canvas, and its logits back,
+    bilinearly.
+    """
+    tile = trained.config.eval.get("tile", 0) if tile is None else tile
+    height, width, _ = trained.info.shape
+    for file in find_images(images):
+        image = load(file).convert("RGB")
+        boxes = windows(image.height, image.width, tile)
+        total = np.zeros((len(trained.info.classes), image.height, image.width), np.float32)
+        for i in range(0, len(boxes), trained.mesh.size):
+            some = boxes[i : i + trained.mesh.size]
+            seen = [stretch(image.crop((left, top, right, bottom)), height, width) for top, left, bottom, right in some]
+            seen += seen[:1] * (trained.mesh.size - len(some))
+            for (top, left, bottom, right), logits in zip(some, trained.run(np.stack(seen))["logits"]):
+                for channel, scores in zip(total, logits.transpose(2, 0, 1)):
+                    size = (right - left, bottom - top)
+                    back = Image.fromarray(scores).resize(size, Image.Resampling.BILINEAR)
+                    channel[top:bottom, left:right] += np.asarray(back)
+        yield file, np.asarray(image), total.argmax(0).astype(np.uint8)
+
+
+def windows(height: int, width: int, tile: int) -> list[tuple[int, int, int, int]]:
+    """(top, left, bottom, right) of windows of `tile` pixels, or less where the image is smaller, that cover an image
+    evenly and overlap by a quarter at least; 0: one of the image's size."""
+
+    def spans(size: int) -> list[tuple[int, int]]:
+        if not 0 < tile < size:
+            return [(0, size)]
+        count = 1 + math.ceil((size - tile) / (0.75 * tile))
+        starts = np.linspace(0, size - tile, count).round().astype(int)
+        return [(int(start), int(start) + tile) for start in starts]
+
+    return [(top, left, bottom, right) for top, bottom in spans(height) for left, right in spans(width)]
 
 
 def grey(image: np.ndarray) -> np.ndarray:
@@ -68,14 +132,3 @@ def reported_step(workdir: Path) -> int | None:
     """The step whose test result the run reported, None where it has not finished."""
     file = workdir / "result.json"
     return json.loads(file.read_text())["reported_step"] if file.exists() else None
-
-
-def class_rows(workdir: Path, images: Path, **options: Any) -> Iterator[dict[str, Any]]:
-    """A row for each image: file, class, and the probability of every class. UserError if the run is no classifier."""
-    classes = read_info(workdir).classes
-    for file, out in predict(workdir, images, **options):
-        if "probability" not in out:
-            raise UserError(f"the run in {workdir} gives no class probabilities: its task is no classification.")
-        probability = out["probability"]
-        row = {"file": file.relative_to(images).as_posix(), "class": classes[int(probability.argmax())]}
-        yield row | {name: float(p) for name, p in zip(classes, probability)}

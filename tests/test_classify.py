@@ -203,16 +203,17 @@ def test_the_test_split_is_seen_at_the_best_checkpoint(swept):
 
 def test_predictions_of_a_folder_are_those_of_the_checkpoint_alone(swept, tmp_path):
     data_files.class_folders(tmp_path / "images", {"x": 2, "y": 1})
-    rows = list(predict.class_rows(swept / "baseline" / "0", tmp_path / "images"))
+    trained = predict.load_run(swept / "baseline" / "0")
+    rows = list(predict.class_rows(trained, tmp_path / "images"))
     assert [row["file"] for row in rows] == ["x/000.png", "x/001.png", "y/000.png"]
     for row in rows:
         probability = {name: p for name, p in row.items() if name not in ("file", "class")}
         assert len(probability) == 10 and sum(probability.values()) == pytest.approx(1, rel=1e-5)
         assert row["class"] == max(probability, key=probability.get)
     with pytest.raises(UserError, match="there is no folder"):
-        list(predict.class_rows(swept / "baseline" / "0", tmp_path / "none"))
+        list(predict.class_rows(trained, tmp_path / "none"))
     with pytest.raises(UserError, match="is not the workdir of a run"):
-        list(predict.class_rows(tmp_path, tmp_path / "images"))
+        predict.load_run(tmp_path)
 
 
 def test_patience_ends_a_run_that_gets_no_better_and_going_on_changes_nothing(config, tmp_path):

@@ -1,17 +1,23 @@
 """Segmentation and colourisation: the losses a config can name, what is measured, and a whole run's figures."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
+from PIL import Image
 
 import runs
-from jaxcv import train
+from jaxcv import predict, train
 from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, UserError
+from jaxcv.mesh import make_mesh
 from jaxcv.models import fcn8s, pool_upsample
 from jaxcv.report.log import read_arrays
+from jaxcv.report.masks import save_prediction
 from jaxcv.step import make_init
 from jaxcv.tasks import colorize, segment
 
@@ -111,3 +117,41 @@ def test_a_whole_run_of_colourisation_draws_what_it_learned(tmp_path):
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"curves", "schedules", "views", "colors"}
     first = read_arrays(tmp_path / "examples" / "0.npz")
     assert first.keys() == {"prediction"} and first["prediction"].shape == (4, 32, 32)
+
+
+def test_windows_cover_an_image_and_overlap():
+    assert predict.windows(300, 200, 0) == [(0, 0, 300, 200)] == predict.windows(300, 200, 400)
+    boxes = predict.windows(300, 200, 128)
+    seen = np.zeros((300, 200), int)
+    for top, left, bottom, right in boxes:
+        assert bottom - top == right - left == 128
+        seen[top:bottom, left:right] += 1
+    assert seen.min() == 1
+    for starts in (sorted({box[0] for box in boxes}), sorted({box[1] for box in boxes})):
+        assert all(b - a <= 96 for a, b in itertools.pairwise(starts))
+
+
+def test_masks_of_images_of_any_size(tmp_path):
+    """A network that says of each pixel how it is: windows are put back where they were."""
+    palette = ((0, 0, 0), (255, 0, 0))
+    info = INFO._replace(classes=("dark", "light"), palette=palette, shape=(16, 16, 3))
+    mesh = make_mesh()
+
+    def run(image):
+        light = image.astype(np.float32).mean(-1, keepdims=True) - 127.5
+        return {"logits": np.concatenate([-light, light], -1)}
+
+    trained = predict.Trained(info, ConfigDict({"eval": {"tile": 16}}), mesh, run)
+    truth = np.zeros((40, 56), np.uint8)
+    truth[8:24, 24:48] = 1
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.repeat(255 * truth[..., None], 3, -1)).save(tmp_path / "in" / "a.png")
+    for tile in (None, 16, 24, 0):
+        [(file, image, mask)] = predict.masks(trained, tmp_path / "in", tile=tile)
+        assert file.name == "a.png" and image.shape == (40, 56, 3) and mask.dtype == np.uint8
+        differs = (mask != truth).mean()
+        assert differs == 0 if tile in (None, 16) else differs < 0.06
+    save_prediction(tmp_path / "out" / "a", image, truth, palette)
+    with Image.open(tmp_path / "out" / "a.png") as saved, Image.open(tmp_path / "out" / "a_overlay.png") as over:
+        assert saved.mode == "P" and np.array_equal(np.asarray(saved), truth) and over.size == (56, 40)
+        assert np.array_equal(np.asarray(saved.convert("RGB")), np.array(palette)[truth])

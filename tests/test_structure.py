@@ -53,7 +53,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
         "checkpoint",
         "models",
     },  # torch, if there, for .pth
-    "report": {"numpy", "matplotlib", "rich", "sklearn", "threadpoolctl"},
+    "report": {"numpy", "PIL", "matplotlib", "rich", "sklearn", "threadpoolctl"},
     "probe": {"jax", "numpy", "optax", "mesh"},
     "summary": {"jax", "flax", "optax", "models"},
     "experiment": {
@@ -64,7 +64,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "begin": {"jax", "experiment", "mesh", "models", "paths", "report", "step"},
     "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "report", "step"},
     "train": {"jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "report", "step"},
-    "predict": {"jax", "numpy", "data", "experiment", "mesh", "pretrained"},
+    "predict": {"jax", "numpy", "ml_collections", "PIL", "data", "experiment", "mesh", "pretrained"},
     "sweep": {"jax", "ml_collections", "report", "train"},
     "command": {"absl", "ml_collections"},
 }

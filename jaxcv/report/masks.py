@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.patches import Patch
+from PIL import Image
 
 from jaxcv.errors import DataError
 from jaxcv.report import style
@@ -44,6 +45,18 @@ def overlay(
     """
     part = np.where(_borders(np.asarray(mask)), 1, alpha)[..., None]
     return np.rint(image + part * (paint(mask, palette, ignore=ignore) - np.asarray(image, float))).astype(np.uint8)
+
+
+def save_prediction(path: Path, image: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> None:
+    """Writes PATH.png, the mask uint8 (h, w) as labels with the palette, and PATH_overlay.png, the image under it.
+
+    Arguments as for `overlay`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = Image.fromarray(mask)
+    labels.putpalette(np.asarray(palette, np.uint8).tobytes())
+    labels.save(path.with_name(f"{path.name}.png"))
+    Image.fromarray(overlay(image, mask, palette)).save(path.with_name(f"{path.name}_overlay.png"))
 
 
 def mask_panels(
