@@ -108,11 +108,10 @@ TRAIN = """if True:
     config = runs.load_config(*{"classify": ("fashion_mnist", "batch_norm,tiny")}.get(name, (name, "tiny")))
     if name == "classify":
         config.data = ConfigDict({"name": "shapes", "workers": 0, "limit": 64})
+    config.optim.name, config.optim.lr = "sgd", 0.1
     if wide:
         config.model.dtype = "float64"
-        config.optim.name, config.optim.lr = "sgd", 0.1
-    if wide and name == "byol":
-        for view in ("view1", "view2"):
+        for view in config.augment if name == "byol" else ():
             config.augment[view] = ConfigDict({"order": ("crop",), "crop": config.augment[view].crop})
     for count in map(int, counts):
         experiment.make_mesh = lambda: Mesh(np.array(jax.devices()[:count]), ("data",))
@@ -132,7 +131,10 @@ TRAIN = """if True:
 
 
 def trained(folder, name, counts, steps, **settings):
-    """{number of devices: (losses, parameters and statistics)} of a short training of a tiny config."""
+    """{number of devices: its losses, its parameters and statistics} of a short training of a tiny config.
+
+    With SGD: Adam makes whole steps of gradients that are nothing but rounding, those of biases before a BatchNorm.
+    """
     arguments = [name, steps, folder, *counts]
     code = f"import sys; sys.argv[1:] = {list(map(str, arguments))}\n{TRAIN}"
     runs.python(code, devices=max(counts), **settings)
@@ -141,8 +143,7 @@ def trained(folder, name, counts, steps, **settings):
 
 @pytest.mark.parametrize("name", ["colorize", *(pytest.param(x, marks=pytest.mark.slow) for x in ("classify", "byol"))])
 def test_any_number_of_devices_gives_the_losses_and_parameters_of_one(tmp_path, name):
-    """20 steps in float64 throughout, parameters too. With SGD: Adam makes whole steps of gradients that are nothing
-    but rounding, those of biases before a BatchNorm. BYOL's views are crops alone: its other ops compute in float32,
+    """20 steps in float64 throughout, parameters too. BYOL's views are crops alone: its other ops compute in float32,
     whose last bit depends on how many images a device has."""
     one, *others = trained(tmp_path, name, (1, 2, 4, 8), 20, JAX_ENABLE_X64="1").values()
     assert len(set(one["losses"])) == 20
@@ -154,7 +155,7 @@ def test_any_number_of_devices_gives_the_losses_and_parameters_of_one(tmp_path, 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["colorize", "classify", "byol"])
 def test_any_number_of_devices_takes_the_first_step_of_one(tmp_path, name):
-    """As the config says, in float32, with its whole augmentation."""
+    """In float32, with the config's whole augmentation."""
     one, *others = trained(tmp_path, name, (1, 2, 4, 8), 1).values()
     for other in others:
         np.testing.assert_allclose(other["losses"], one["losses"], rtol=0, atol=1e-6)
