@@ -29,6 +29,7 @@ def finetune() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": ("fc.*",),  # tensors that may be missing or unused there
             "data": {

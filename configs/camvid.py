@@ -38,6 +38,7 @@ def eleven() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": ("classifier*", "deconv*", "bn*"),  # tensors that may be missing or unused there
             "data": {

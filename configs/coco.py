@@ -40,6 +40,7 @@ def best() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": ("fc.*", "conv*", "bn*"),  # tensors that may be missing or unused there
             "init_fresh": (),  # those that are drawn though they are there

@@ -36,6 +36,7 @@ def conv_transpose() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": (),  # tensors that may be missing or unused there
             "data": {

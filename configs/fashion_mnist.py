@@ -42,6 +42,7 @@ def improved() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": (),  # tensors that may be missing or unused there: ("fc3.*",)
             "data": {

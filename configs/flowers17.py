@@ -29,6 +29,7 @@ def cross_entropy() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": ("classifier.4.*", "aux_classifier.*"),  # tensors that may be missing or unused there
             "data": {

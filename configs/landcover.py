@@ -47,6 +47,7 @@ def base() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": ("classifier*", "upsample*"),  # tensors that may be missing or unused there
             "data": {

@@ -33,6 +33,7 @@ def full() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
+            "deterministic": False,  # on a GPU too: the same bits each time, slower
             "init_from": "",  # weights: .safetensors or .pth, or a run's workdir; empty: drawn
             "init_allow": ("fc.*", "head.*"),  # tensors that may be missing or unused there
             "data": {

@@ -10,6 +10,7 @@ from jaxcv.experiment import Experiment, augmented, open_batches, pretrained
 from jaxcv.mesh import put
 from jaxcv.models.weights import check, summarize
 from jaxcv.paths import digest, matches
+from jaxcv.processes import is_first
 from jaxcv.report import figures
 from jaxcv.report.log import write_json
 from jaxcv.report.manifest import manifest
@@ -34,8 +35,9 @@ def begin(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> T
     state = experiment.init(put(experiment.mesh, batch), weights)
     if frozen := frozen_digest(config, state):
         print(f"Frozen parameters: sha256 {frozen}")
-    write_json(workdir / "manifest.json", {**_manifest(config, experiment, workdir), "frozen_sha256": frozen})
-    _draw_start(workdir, config.seed, experiment, batch)
+    if is_first():
+        write_json(workdir / "manifest.json", {**_manifest(config, experiment, workdir), "frozen_sha256": frozen})
+        _draw_start(workdir, config.seed, experiment, batch)
     return state
 
 

@@ -1,5 +1,6 @@
 """What all commands under launch/ share: the flags, and errors as one line on stderr with a non-zero exit."""
 
+import os
 import re
 import runpy
 import sys
@@ -20,12 +21,15 @@ def define_config() -> None:
 
 
 def config() -> ConfigDict:
-    """The config of this command line, locked."""
+    """The config of this command line, locked. To be asked for before jax uses a device: see config.deterministic."""
     value = flags.FLAGS.config
     if value is None:
         raise ConfigError(
             "say what to run: --config=configs/NAME.py, with :VARIANT behind it for another than the default."
         )
+    if value.get("deterministic", False):
+        # On a GPU: no kernels whose sums come in any order, none chosen by how long it took just now.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return value
 
 

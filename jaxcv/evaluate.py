@@ -5,11 +5,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxcv.config import call
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.experiment import Experiment
-from jaxcv.mesh import put, replicated
+from jaxcv.mesh import local_rows, put, replicated
 from jaxcv.optim import averaged
 from jaxcv.probe import make_extract, make_knn, make_linear
 from jaxcv.step import TrainState
@@ -27,7 +28,7 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     extract = make_extract(experiment.predict, mesh)
 
     def batches(split: str) -> Iterable[dict]:
-        return _batches(sources[split], batch_size)
+        return _batches(sources[split], batch_size, mesh)
 
     def evaluate(state: TrainState, splits: tuple[str, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         params, extra = averaged(state.params, state.opt_state), state.extra
@@ -67,7 +68,7 @@ def make_examples(experiment: Experiment, *, batch_size: int) -> Callable:
 
     def examples(state: TrainState) -> dict[str, np.ndarray]:
         params, parts = averaged(state.params, state.opt_state), []
-        for batch in _batches(source, batch_size):
+        for batch in _batches(source, batch_size, mesh):
             out, valid = jax.device_get(predict(params, state.extra, put(mesh, batch)))
             parts.append({name: value[valid > 0] for name, value in out.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -75,11 +76,9 @@ def make_examples(experiment: Experiment, *, batch_size: int) -> Callable:
     return examples
 
 
-def _batches(source: Any, batch_size: int) -> Iterable[dict]:
+def _batches(source: Any, batch_size: int, mesh: Mesh) -> Iterable[dict]:
     """This process's share of all batches of a source."""
-    return eval_batches(
-        source, batch_size=batch_size, process_index=jax.process_index(), process_count=jax.process_count()
-    )
+    return eval_batches(source, batch_size=batch_size, rows=local_rows(mesh, batch_size))
 
 
 def _total(sums: Iterable[dict]) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from jaxcv.data.pipeline import train_batches
 from jaxcv.data.source import Info, first, named
 from jaxcv.errors import ConfigError
 from jaxcv.freeze import freeze
-from jaxcv.mesh import check_batch_size, make_mesh, replicated
+from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
 from jaxcv.models.weights import Row, fit
 from jaxcv.optim import make_optimizer
 from jaxcv.pretrained import read
@@ -185,8 +185,7 @@ def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:
             seed=config.seed,
             start=start,
             workers=config.data.workers,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            rows=local_rows(experiment.mesh, config.train.batch_size),
         )
     )
 

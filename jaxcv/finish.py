@@ -11,6 +11,7 @@ from jaxcv.begin import frozen_digest
 from jaxcv.checkpoint import Checkpoints
 from jaxcv.config import load
 from jaxcv.experiment import Experiment
+from jaxcv.processes import agree, is_first, wait
 from jaxcv.report import figures
 from jaxcv.report.log import read_arrays, read_metrics, write_arrays, write_json
 from jaxcv.report.tables import closing_table
@@ -28,27 +29,37 @@ def finish(
 ) -> dict[str, float]:
     """Evaluates the best state, or the last, on the test split, once; keeps, draws and prints the results."""
     file, last = workdir / "result.json", int(state.step)
-    if not file.exists():
+    if not agree(is_first() and file.exists()):
         best = checkpoints.best() if config.eval.report == "best" else None
         reported = best[0] if best else last
         if reported != last:
             state = checkpoints.restore(reported, experiment.abstract)
         values, arrays = evaluate(state, ("test",))
-        known = next(row for row in read_metrics(workdir) if row["step"] == reported and _evaluated(row))
-        values |= {name: value for name, value in known.items() if name.startswith("val/")}
-        write_arrays(workdir / "examples" / f"{reported}.npz", examples(state))
-        write_arrays(workdir / "result.npz", arrays)
-        result = {"step": last, "reported_step": reported, "values": values}
-        result["classes"] = list(experiment.sources["train"].info.classes)
-        if frozen := frozen_digest(config, state):
-            before = json.loads((workdir / "manifest.json").read_text())["frozen_sha256"]
-            print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
-            result["frozen_sha256"] = frozen
-        write_json(file, result)
-    result = json.loads(file.read_text())
-    _draw_end(config, workdir, experiment, result["reported_step"])
-    _report(workdir, experiment, result)
-    return result["values"]
+        said = examples(state)
+        if is_first():
+            write_arrays(workdir / "examples" / f"{reported}.npz", said)
+            write_arrays(workdir / "result.npz", arrays)
+            result = {"step": last, "reported_step": reported, "values": values}
+            _write_result(config, workdir, experiment, state, result)
+    if is_first():
+        result = json.loads(file.read_text())
+        _draw_end(config, workdir, experiment, result["reported_step"])
+        _report(workdir, experiment, result)
+    wait("the run is reported")
+    return json.loads(file.read_text())["values"]
+
+
+def _write_result(config: Any, workdir: Path, experiment: Experiment, state: TrainState, result: dict) -> None:
+    """Writes result.json: `result`, what the validation split said of the state, and what else is known of it."""
+    rows = read_metrics(workdir)
+    known = next(row for row in rows if row["step"] == result["reported_step"] and _evaluated(row))
+    result["values"] |= {name: value for name, value in known.items() if name.startswith("val/")}
+    result["classes"] = list(experiment.sources["train"].info.classes)
+    if frozen := frozen_digest(config, state):
+        before = json.loads((workdir / "manifest.json").read_text())["frozen_sha256"]
+        print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
+        result["frozen_sha256"] = frozen
+    write_json(workdir / "result.json", result)
 
 
 def _evaluated(row: Mapping[str, float]) -> bool:

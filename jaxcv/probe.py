@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcv.mesh import put, replicated
+from jaxcv.mesh import put, put_whole, replicated
 
 EXACT = jax.lax.Precision.HIGHEST  # no TensorFloat-32: ranks and votes must not depend on the accelerator
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # strong to weak, so that each fit starts from the last
@@ -70,7 +70,7 @@ def make_knn(
             label = query.label[start : start + batch_size]
             missing = batch_size - len(label)
             feature, label = np.pad(feature, ((0, missing), (0, 0))), np.pad(label, (0, missing), constant_values=-1)
-            feature, label = jax.device_put((feature, label), replicated(mesh))
+            feature, label = put_whole(replicated(mesh), (feature, label))
             correct += int(jax.device_get(_knn_correct(rows, labels, feature, label, temperature, k, num_classes)))
         return correct / len(query.label)
 
@@ -120,7 +120,7 @@ def _on_mesh(mesh: Mesh, rows: np.ndarray, labels: np.ndarray, *, chunk: int = 0
     if chunk:
         rows, labels = rows.reshape(-1, unit, rows.shape[1]), labels.reshape(-1, unit)
         spec = PartitionSpec(None, "data")
-    return jax.device_put((rows, labels), NamedSharding(mesh, spec))
+    return put_whole(NamedSharding(mesh, spec), (rows, labels))
 
 
 def _unit(feature: np.ndarray) -> np.ndarray:

@@ -23,8 +23,9 @@ from jaxcv.evaluate import make_evaluate, make_examples
 from jaxcv.experiment import Experiment, build, open_batches
 from jaxcv.finish import finish
 from jaxcv.mesh import put
+from jaxcv.processes import agree, is_first, stop_at
 from jaxcv.report import figures
-from jaxcv.report.log import Log, open_log, read_metrics, write_arrays, write_json
+from jaxcv.report.log import Log, no_log, open_log, read_metrics, write_arrays, write_json
 from jaxcv.report.progress import Progress
 from jaxcv.step import TrainState
 
@@ -38,7 +39,8 @@ def run(config: Any, workdir: Path) -> dict[str, float]:
     whatever the user can mend.
     """
     with ExitStack() as stack:
-        stack.enter_context(locked(workdir))
+        if is_first():
+            stack.enter_context(locked(workdir))
         stopping = stack.enter_context(_signals())
         experiment = build(config)
         checkpoints = Checkpoints(workdir)
@@ -49,7 +51,8 @@ def run(config: Any, workdir: Path) -> dict[str, float]:
             state = begin(config, workdir, experiment, named_weights(config, experiment))
         else:
             state = checkpoints.restore(start, experiment.abstract)
-        log = stack.enter_context(open_log(workdir, step=-1 if start is None else start))
+        log = open_log(workdir, step=-1 if start is None else start) if is_first() else no_log()
+        stack.enter_context(log)
         evaluate = make_evaluate(
             experiment,
             batch_size=config.eval.batch_size,
@@ -108,12 +111,14 @@ def _train(
             # The test split is looked at before the first step, and when all is over: see `finish`.
             with progress.paused("evaluating"):
                 values, _ = evaluate(state, ("val", "test") if step == 0 else ("val",))
-                if step in kept:
-                    write_arrays(workdir / "examples" / f"{step}.npz", examples(state))
+                said = examples(state) if step in kept else {}
             log.write(step, values)
             told = {name: value for name, value in values.items() if name.endswith(TOLD)}
             progress.say(f"step {step}: " + "  ".join(f"{name} {value:.4f}" for name, value in told.items()))
-            figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
+            if is_first():
+                if said:
+                    write_arrays(workdir / "examples" / f"{step}.npz", said)
+                figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
             return _score(config, values)
 
         if start == 0:
@@ -132,7 +137,7 @@ def _train(
             step += 1
             watch.read(*previous)  # the last step's numbers, now that this one is on its way
             eval_now = step == total or (eval_every and step % eval_every == 0)
-            stop = bool(stopping)  # asked once in each step: what stops the run also saves it
+            stop = bool(stopping) or stop_at(step)  # asked once in each step: what stops the run also saves it
             if eval_now or stop or (save_every and step % save_every == 0):
                 watch.read(step, metrics, must=True)
                 metrics = None
@@ -157,8 +162,9 @@ def _exhausted(config: Any, workdir: Path) -> bool:
     """Whether the best score is as many evaluations old as config.train.patience says (0: never)."""
     if not config.train.patience:
         return False
-    scores = [_score(config, row) for row in read_metrics(workdir) if config.eval.best in row]
-    return bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= config.train.patience
+    rows = read_metrics(workdir) if is_first() else []
+    scores = [_score(config, row) for row in rows if config.eval.best in row]
+    return agree(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= config.train.patience)
 
 
 class _Watch:
@@ -220,7 +226,10 @@ def read_ahead(batches: Iterable[dict], mesh: Mesh, *, depth: int = 2) -> Iterat
 
 @contextmanager
 def _signals() -> Iterator[list]:
-    """Yields a list that is empty until SIGTERM or Ctrl-C asks the run to stop; a second one ends the process."""
+    """Yields a list that is empty until SIGTERM or Ctrl-C asks the run to stop; a second one ends the process.
+
+    It stays empty where there are several processes: SIGTERM is jax's there, see `stop_at`.
+    """
     asked: list[int] = []
 
     def ask(number: int, frame: Any) -> None:
@@ -230,7 +239,8 @@ def _signals() -> Iterator[list]:
         asked.append(number)
         print("Stopping after this step; once more to stop at once.", file=sys.stderr)
 
-    old = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
+    old = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked
     finally:
@@ -249,7 +259,8 @@ def _write_config(config: Any, workdir: Path, *, resuming: bool) -> None:
                 f"{workdir} holds a run of another config ({different[0]}{more}); resume it with the config in "
                 f"{path}, or name another --workdir."
             )
-    write_json(path, new)
+    if is_first():
+        write_json(path, new)
 
 
 def _command() -> str:

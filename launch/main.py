@@ -1,6 +1,10 @@
 """Trains what a config describes, or goes on with the run that its workdir holds.
 
 python launch/main.py --config=configs/byol.py[:VARIANT,...] [--config.KEY=VALUE ...] [--workdir=DIR]
+
+Several processes, each with devices of its own, make one run if each is started with this command in the same folder:
+by srun, mpirun, or on the hosts of a TPU pod as it is; by hand with --coordinator=HOST:PORT --num_processes=N
+--process_id=I behind it. Under srun and mpirun jax gives each process one GPU, or those in $JAX_LOCAL_DEVICE_IDS.
 """
 
 from pathlib import Path
@@ -11,11 +15,17 @@ from jaxcv import command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/, named after the command's config)")
 
+COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0; auto: jax finds it and the other two")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "processes of this run, with --coordinator")
+PROCESS_ID = flags.DEFINE_integer("process_id", -1, "which of them this is, from 0, with --coordinator")
+
 
 def main() -> None:
-    from jaxcv import train  # not before the flags are known to be right: jax takes seconds to load
+    config = command.config()
+    from jaxcv import processes, train  # not before the flags are known to be right: jax takes seconds to load
 
-    train.run(command.config(), Path(WORKDIR.value or command.default_workdir()))
+    processes.join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    train.run(config, Path(WORKDIR.value or command.default_workdir()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+
+from jaxcv.checkpoint import restore_raw
 
 ROOT = Path(__file__).parent.parent
 TINY = "--config=configs/byol.py:tiny"
@@ -89,9 +90,7 @@ def lines(path):
 
 def digest(workdir, step):
     """SHA-256 over every array of a checkpoint, by name."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        state = checkpointer.restore((Path(workdir) / "checkpoints" / str(step) / "state").absolute())
     sha = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(state):
+    for path, leaf in jax.tree.leaves_with_path(restore_raw(Path(workdir), step)):
         sha.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     return sha.hexdigest()

@@ -23,6 +23,7 @@ from absl import flags
 from jaxcv.errors import ConfigError, DataError, UserError
 
 THREADS = min(8, os.cpu_count() or 1)
+ALL = slice(None)
 _open: weakref.WeakSet[Iterator] = weakref.WeakSet()
 
 
@@ -57,18 +58,11 @@ def gather(source: Any, indices: np.ndarray) -> dict[str, np.ndarray]:
     return batch
 
 
-def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
-    """Which rows of a global batch are this process's: one in process_count, so that processes interleave."""
-    if batch_size < 1 or batch_size % process_count:
-        raise ConfigError(f"batch_size={batch_size} must be a positive multiple of the {process_count} processes")
-    return slice(process_index, None, process_count)
-
-
-def _train_batch(step: int, *, source: Any, batch_size: int, seed: int, rows: slice) -> dict[str, np.ndarray]:
+def _train_batch(step: int, *, source: Any, batch_size: int, seed: int, rows: Any) -> dict[str, np.ndarray]:
     return gather(source, order(step, size=len(source), batch_size=batch_size, seed=seed)[rows])
 
 
-def _eval_batch(step: int, *, source: Any, batch_size: int, rows: slice) -> dict[str, np.ndarray]:
+def _eval_batch(step: int, *, source: Any, batch_size: int, rows: Any) -> dict[str, np.ndarray]:
     indices = (step * batch_size + np.arange(batch_size))[rows]
     valid = indices < len(source)
     return gather(source, np.minimum(indices, len(source) - 1)) | {"valid": valid.astype(np.float32)}
@@ -82,36 +76,35 @@ def train_batches(
     start: int = 0,
     workers: int = 0,
     threads: int = THREADS,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: np.ndarray | slice = ALL,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Batches from step `start` on, without end, shuffled anew each epoch. Close it (contextlib.closing) when
     done.
 
-    `batch_size` is global: this process yields rows process_index, process_index + process_count, ... of each
-    global batch. `workers` (processes, each with its copy of `source`) and `threads` (here, or in each
-    worker; 0 reads nothing ahead) do not change what the batches hold. Raises DataError when `source` is
-    smaller than a batch, and when an example cannot be read.
+    `batch_size` is global: what is yielded are these `rows` of each batch, one process's share. `workers`
+    (processes, each with its copy of `source`) and `threads` (here, or in each worker; 0 reads nothing ahead) do
+    not change what the batches hold. Raises DataError when `source` is smaller than a batch, and when an example
+    cannot be read.
     """
-    rows = _rows(batch_size, process_index, process_count)
     if len(source) < batch_size:
         size = "1 image" if len(source) == 1 else f"{len(source)} images"
         raise DataError(f"{source.info.name}: the train split has {size} < batch_size {batch_size}")
-    if seed < 0 or start < 0:
-        raise ConfigError(f"seed={seed} and start={start} must not be negative")
+    if batch_size < 1 or seed < 0 or start < 0:
+        raise ConfigError(f"batch_size={batch_size} must be positive, seed={seed} and start={start} not negative")
     batch = functools.partial(_train_batch, source=source, batch_size=batch_size, seed=seed, rows=rows)
     return _read_ahead(grain.MapDataset.range(start, sys.maxsize).map(batch), workers, threads)
 
 
 def eval_batches(
-    source: Any, *, batch_size: int, threads: int = THREADS, process_index: int = 0, process_count: int = 1
+    source: Any, *, batch_size: int, threads: int = THREADS, rows: np.ndarray | slice = ALL
 ) -> Iterator[dict[str, np.ndarray]]:
     """Every example once, in order: ceil(len(source) / batch_size) batches, which all have all their rows.
 
     "valid" float32 (b,) is 1 for an example and 0 for a row that only fills up the last batch (a copy of the
-    last example). Rows are dealt to processes as in `train_batches`, so each yields equally many batches.
+    last example). `rows` as of `train_batches`: every process yields equally many batches.
     """
-    rows = _rows(batch_size, process_index, process_count)
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size} must be positive")
     if len(source) == 0:
         raise DataError(f"{source.info.name}: there are no images to evaluate on")
     batch = functools.partial(_eval_batch, source=source, batch_size=batch_size, rows=rows)

@@ -78,7 +78,7 @@ def _plain(obj: object) -> object:
 
 
 class Log:
-    """The open record of a run; made by `open_log`, usable in a `with`."""
+    """The open record of a run; made by `open_log` or `no_log`, usable in a `with`."""
 
     def __init__(self, jsonl: Path, event_file: Path, clock: Callable[[], float]):
         self._jsonl = jsonl.open("ab")
@@ -134,6 +134,11 @@ def open_log(workdir: str | Path, *, step: int, clock: Callable[[], float] = tim
         content.append(events.scalars(row["step"], values, row.get(_WRITTEN, opened)))
     event_file.write_bytes(b"".join(content))
     return Log(jsonl, event_file, clock)
+
+
+def no_log() -> Log:
+    """A log that keeps nothing, for a process that is not the one to keep the record."""
+    return Log(Path(os.devnull), Path(os.devnull), time.time)
 
 
 def _lines(path: Path) -> Iterable[tuple[bytes, dict]]:

@@ -33,6 +33,7 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
             "platform": platform.platform(),
             "cpu": _cpu(),
             "devices": list(devices),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
         "command": shlex.join(sys.orig_argv),
         "workdir": str(Path(workdir).absolute()),

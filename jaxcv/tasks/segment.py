@@ -100,7 +100,8 @@ def make(
 
     def losses_of(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         label = jnp.where(mask == info.ignore, classes, mask) if ignore_in_loss else mask
-        return per_pixel(logits.astype(jnp.float32), label, losses.pixel_weight(label, weights))
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return per_pixel(logits, label, losses.pixel_weight(label, weights))
 
     def init(key: jax.Array, batch: dict) -> tuple:
         weights_key, augment_key = streams(key, "weights", "augment")

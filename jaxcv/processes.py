@@ -1,0 +1,71 @@
+"""Several processes as one run: how they find each other, which of them keeps the record, how they agree.
+
+All run the same program on their share of each batch. The first alone writes into the workdir and prints; checkpoints
+are written by all. Where one fails, the others wait for it until jax ends them, after five minutes at the most.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxcv.errors import UserError
+
+
+def join(coordinator: str, num_processes: int, process_id: int) -> None:
+    """Makes this process one of those of the run, before jax uses a device; nothing if it is the only one.
+
+    coordinator: "HOST:PORT", a free port of process 0's host; "auto" leaves all three to what jax finds out of the
+    cluster; "" does so where SLURM, Open MPI or a TPU pod has started several processes.  Raises UserError for values
+    that do not go together, and where jax finds nothing.
+    """
+    if coordinator not in ("", "auto"):
+        if not 0 <= process_id < num_processes:
+            raise UserError(
+                f"--process_id={process_id} must be one of 0 to N - 1, where N is --num_processes={num_processes}."
+            )
+        jax.distributed.initialize(coordinator, num_processes, process_id, cluster_detection_method="deactivate")
+    elif num_processes or process_id >= 0:
+        raise UserError("--num_processes and --process_id need a --coordinator=HOST:PORT.")
+    elif coordinator == "auto" or launched(os.environ):
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            remedy = "say --coordinator=HOST:PORT --num_processes=N --process_id=I."
+            raise UserError(f"jax cannot tell how the processes find each other ({error}); {remedy}") from None
+    if not is_first():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it would say what the first says
+
+
+def launched(environment: Mapping[str, str]) -> bool:
+    """Whether a launcher that `jax.distributed.initialize` knows has started several processes."""
+    slurm = environment.get("SLURM_NTASKS", "1") if "SLURM_STEP_NODELIST" in environment else "1"  # 1: without srun
+    mpi = environment.get("OMPI_COMM_WORLD_SIZE", "1")
+    hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES", "")
+    return int(slurm) > 1 or int(mpi) > 1 or "," in hosts
+
+
+def is_first() -> bool:
+    """Whether this process keeps the record of the run."""
+    return jax.process_index() == 0
+
+
+def agree(value: bool) -> bool:
+    """The first process's `value`, on all; all must ask."""
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def wait(place: str) -> None:
+    """Returns when all processes have come to this `place`."""
+    multihost_utils.sync_global_devices(place)
+
+
+def stop_at(step: int) -> bool:
+    """Whether all processes stop at `step`, because one has got SIGTERM; all must ask at every step.
+
+    Always False in a process that is alone.
+    """
+    return multihost_utils.reached_preemption_sync_point(step)
