@@ -5,9 +5,9 @@ python launch/main.py --config=configs/fashion_mnist.py              the improve
 python launch/sweep.py --config=configs/fashion_mnist.py:ablation    five rows x three seeds
 
 Variants: baseline, batch_norm, first_linear, second_linear, improved (the default), ablation; behind any of them
-`tiny`: seconds, for tests. The document does not say how it trained; Adam with a cosine is ours. Its accuracies are
-those of a random validation split; here the epoch is chosen on 5000 held-out training images, and the official 10,000
-test images are looked at once.
+`tiny`: seconds, for tests. The document does not say how it trained; SGD with a cosine, weight decay and flips are ours.
+Its accuracies are those of a random validation split; here the epoch is chosen on 5000 held-out training images, and
+the official 10,000 test images are looked at once.
 """
 
 from ml_collections import ConfigDict
@@ -52,26 +52,26 @@ def improved() -> ConfigDict:
                 "limit": 0,  # use the first so many images of each split; 0: all
                 "holdout": 5000,  # training images kept back as the split val
             },
-            "augment": {"order": ()},  # none
+            "augment": {"order": ("flip",), "flip": {"p": 0.5}},
             "model": {"name": "basenet", **ROWS["improved"][0], "dtype": "float32"},
             "task": {"name": "classify", "loss": "softmax", "label_smoothing": 0.0},
             "optim": {
-                "name": "adam",
-                "lr": 2e-3,
+                "name": "sgd",
+                "lr": 0.05,
                 "lr_batch_size": 0,  # images; 0: lr is not scaled with the batch
                 "schedule": "cosine",
                 "warmup_epochs": 0.0,
-                "weight_decay": 0.0,
+                "weight_decay": 5e-4,  # not on biases and norms
                 "clip_norm": 0.0,  # global norm of the gradient; 0: off
                 "ema_decay": 0.0,  # average of the parameters to evaluate with; 0: off
                 "freeze": (),  # patterns of parameters that stay as they are
-                "sgd": {"momentum": 0.9, "nesterov": False},
+                "sgd": {"momentum": 0.9, "nesterov": True},
                 "adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
             },
             "train": {
                 "batch_size": 128,  # images, over all devices
                 "accumulate": 1,  # parts of a batch, one after the other
-                "total_epochs": 40.0,
+                "total_epochs": 60.0,
                 "save_every_epochs": 5.0,
                 "log_every_steps": 50,
                 "stop_on_collapse": False,
