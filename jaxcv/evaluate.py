@@ -1,6 +1,6 @@
 """Evaluation of a state on whole splits: the task's own sums, and probes of frozen features."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,10 +14,15 @@ from jaxcv.mesh import put, replicated
 from jaxcv.optim import averaged
 from jaxcv.probe import make_extract, make_knn, make_linear
 from jaxcv.step import TrainState
+from jaxcv.stop import Stopped, never
 
 
-def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping) -> Callable:
+def make_evaluate(
+    experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping, asked: Callable = never
+) -> Callable:
     """Returns evaluate(state, splits) -> ({"split/name": float}, {"split/name": array}), exact over each split.
+
+    It raises Stopped between two batches once asked() is true.
 
     knn, probe: options of `make_knn` and `make_linear` on the features that `predict` gives, whose bank and
     training set is the split `train`; left out if empty, and where the data have no classes.
@@ -28,7 +33,7 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     extract = make_extract(experiment.predict, mesh)
 
     def batches(split: str) -> Iterable[dict]:
-        return _batches(sources[split], batch_size)
+        return _batches(sources[split], batch_size, asked)
 
     def evaluate(state: TrainState, splits: tuple[str, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         params, extra = averaged(state.params, state.opt_state), state.extra
@@ -56,8 +61,13 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     return evaluate
 
 
-def make_examples(experiment: Experiment, *, split: str, count: int, batch_size: int) -> Callable:
-    """Returns examples(state) -> {name: array}: what `predict` says of a split's first `count` images, but logits."""
+def make_examples(
+    experiment: Experiment, *, split: str, count: int, batch_size: int, asked: Callable = never
+) -> Callable:
+    """Returns examples(state) -> {name: array}: what `predict` says of a split's first `count` images, but logits.
+
+    It raises Stopped between two batches once asked() is true.
+    """
     mesh, source = experiment.mesh, first(experiment.sources[split], count)
 
     def forward(params: Any, extra: Any, batch: dict) -> tuple:
@@ -68,7 +78,7 @@ def make_examples(experiment: Experiment, *, split: str, count: int, batch_size:
 
     def examples(state: TrainState) -> dict[str, np.ndarray]:
         params, parts = averaged(state.params, state.opt_state), []
-        for batch in _batches(source, batch_size):
+        for batch in _batches(source, batch_size, asked):
             out, valid = jax.device_get(predict(params, state.extra, put(mesh, batch)))
             parts.append({name: value[valid > 0] for name, value in out.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -76,11 +86,14 @@ def make_examples(experiment: Experiment, *, split: str, count: int, batch_size:
     return examples
 
 
-def _batches(source: Any, batch_size: int) -> Iterable[dict]:
+def _batches(source: Any, batch_size: int, asked: Callable) -> Iterator[dict]:
     """This process's share of all batches of a source."""
-    return eval_batches(
+    for batch in eval_batches(
         source, batch_size=batch_size, process_index=jax.process_index(), process_count=jax.process_count()
-    )
+    ):
+        if asked():
+            raise Stopped
+        yield batch
 
 
 def _total(sums: Iterable[dict]) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from jaxcv.experiment import Experiment
 from jaxcv.report import figures
 from jaxcv.report.log import read_arrays, read_metrics, write_arrays, write_json
 from jaxcv.report.tables import closing_table
+from jaxcv.resume import read_result
 from jaxcv.step import TrainState
 
 
@@ -28,14 +29,16 @@ def finish(
     state: TrainState,
 ) -> dict[str, float]:
     """Evaluates the best state, or the last, on the test split, once; keeps, draws and prints the results."""
-    file, last = workdir / "result.json", int(state.step)
-    if not file.exists():
-        best = checkpoints.best() if config.eval.report == "best" else None
-        reported = best[0] if best else last
-        if reported != last:
-            state = checkpoints.restore(reported, experiment.abstract)
+    last = int(state.step)
+    result = read_result(workdir, last)
+    if result is None:
+        reported = last
+        if config.eval.report == "best":
+            otherwise = "the last state is reported, because no other has a score"
+            best = checkpoints.restore(checkpoints.best, experiment.abstract, otherwise=otherwise)
+            reported, state = best or (last, state)
         values, arrays = evaluate(state, ("test",))
-        known = next(row for row in read_metrics(workdir) if row["step"] == reported and _evaluated(row))
+        known = next(row for row in read_metrics(workdir) if row["step"] == reported and evaluated(row))
         values |= {name: value for name, value in known.items() if name.startswith("val/")}
         write_arrays(workdir / "examples" / f"{reported}.npz", examples(state))
         write_arrays(workdir / "result.npz", arrays)
@@ -45,14 +48,15 @@ def finish(
             before = json.loads((workdir / "manifest.json").read_text())["frozen_sha256"]
             print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
             result["frozen_sha256"] = frozen
-        write_json(file, result)
-    result = json.loads(file.read_text())
+        write_json(workdir / "result.json", result)
+        result = read_result(workdir, last)
     _draw_end(config, workdir, experiment, result["reported_step"])
     _report(workdir, experiment, result)
     return result["values"]
 
 
-def _evaluated(row: Mapping[str, float]) -> bool:
+def evaluated(row: Mapping[str, float]) -> bool:
+    """Whether a line of the log is that of an evaluation."""
     return any(name.startswith("val/") for name in row)
 
 

@@ -13,19 +13,25 @@ from absl import flags
 
 from jaxcv import command
 from jaxcv.errors import ConfigError
+from jaxcv.stop import signals
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep (default: runs/, named after the command's config)")
 
 
-def main() -> None:
-    from jaxcv import sweep
+def workdir() -> Path:
+    return Path(WORKDIR.value or command.default_workdir())
 
-    config = command.config()
-    if "sweep" not in config:
-        raise ConfigError("this config declares no sweep; run it with launch/main.py.")
-    sweep.run(config, Path(WORKDIR.value or command.default_workdir()))
+
+def main() -> None:
+    with signals() as asked:
+        from jaxcv import sweep
+
+        config = command.config()
+        if "sweep" not in config:
+            raise ConfigError("this config declares no sweep; run it with launch/main.py.")
+        sweep.run(config, workdir(), asked=asked)
 
 
 if __name__ == "__main__":
     command.define_config()
-    command.run(main)
+    command.run(main, workdir)

@@ -44,7 +44,10 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "models": {"jax", "flax", "numpy"},
     "data": {"numpy", "grain", "PIL", "absl", "scipy", "sklearn", "threadpoolctl"},
     "tasks": {"jax", "flax", "optax", "numpy", "step", "models", "losses", "metrics", "ops"},
-    "checkpoint": {"jax", "numpy", "orbax"},
+    "stop": set(),
+    "workdir": set(),
+    "digests": {"jax", "numpy"},
+    "checkpoint": {"jax", "numpy", "orbax", "digests", "workdir"},
     "pretrained": {
         "numpy",
         "ml_collections",
@@ -60,13 +63,17 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
         *("jax", "flax", "numpy", "optax"),
         *("data", "freeze", "mesh", "models", "optim", "pretrained", "schedules", "step"),
     },
-    "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step"},
+    "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step", "stop"},
     "begin": {"jax", "experiment", "mesh", "models", "paths", "report", "step"},
-    "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "report", "step"},
-    "train": {"jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "report", "step"},
+    "resume": {"begin", "experiment", "report"},
+    "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "report", "resume", "step"},
+    "train": {
+        *("jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "report", "resume", "step"),
+        *("stop", "workdir"),
+    },
     "predict": {"jax", "numpy", "data", "experiment", "mesh", "pretrained"},
-    "sweep": {"jax", "ml_collections", "report", "train"},
-    "command": {"absl", "ml_collections"},
+    "sweep": {"jax", "ml_collections", "report", "stop", "train"},
+    "command": {"absl", "ml_collections", "report"},
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
 
@@ -121,6 +128,7 @@ def test_commands_are_thin():
                 "predict",
                 "pretrained",
                 "report",
+                "stop",
                 "summary",
                 "sweep",
             }
