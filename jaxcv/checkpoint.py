@@ -53,18 +53,14 @@ class Checkpoints:
         has other arrays.
         """
         while (step := choose()) is not None:
-            path, wanted = self.folder / str(step), by_name(abstract)
+            path = self.folder / str(step)
             try:
-                check_config(_record(path), wanted, path)
-                arrays = by_name(_read(path))
+                return step, read(path, abstract)
             except Damaged as damage:
                 name = self._set_aside(path)
                 left = choose()
                 then = otherwise if left is None else f"step {left} is used"
                 print(f"Checkpoint {step} is damaged ({damage}) and was renamed {name}; {then}.", flush=True)
-                continue
-            leaves = [jax.device_put(arrays[name], x.sharding) for name, x in wanted.items()]
-            return step, jax.tree.unflatten(jax.tree.structure(abstract), leaves)
         return None
 
     def save(self, step: int, state: Any) -> None:
@@ -145,6 +141,16 @@ class _LatestAndBest(NamedTuple):
         return [step in kept for step in steps]
 
 
+def read(path: Path, abstract: Any) -> Any:
+    """The state in the folder of a checkpoint, laid out as `abstract`. Raises Damaged, and UserError where the config's
+    state has other arrays."""
+    wanted = by_name(abstract)
+    check_config(record_of(path), wanted, path)
+    arrays = by_name(_read(path))
+    leaves = [jax.device_put(arrays[name], x.sharding) for name, x in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
 def restore_raw(workdir: Path, step: int | None = None) -> dict[str, Any]:
     """The state of `step` (None: the latest) as nested dictionaries and lists of numpy arrays; writes nothing.
 
@@ -180,8 +186,9 @@ def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
     return max((step for step in steps if step in scores), key=lambda step: (scores[step], step), default=None)
 
 
-def _record(path: Path) -> dict[str, list]:
-    """The record of a checkpoint. Raises Damaged, or UserError where no checkpoint of the folder has one."""
+def record_of(path: Path) -> dict[str, list]:
+    """The record of a checkpoint. Raises Damaged, or UserError where no
+    checkpoint beside it has one."""
     if not any(path.parent.glob("[0-9]*/record")):
         raise UserError(
             f"checkpoint {path} has no record of its arrays: an earlier version wrote it, or it is damaged; "
@@ -192,7 +199,7 @@ def _record(path: Path) -> dict[str, list]:
 
 def _read(path: Path) -> Any:
     """The state of a checkpoint on the host, as nested dictionaries and lists, whose record says that it is right."""
-    record, state = _record(path), path / "state"
+    record, state = record_of(path), path / "state"
     read_json(state / "_METADATA")  # orbax would not say which file it is
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:

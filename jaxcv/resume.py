@@ -20,7 +20,8 @@ def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool)
     """
     now = {"config.json": json.loads(config.to_json()), "manifest.json": facts(config, experiment, workdir)}
     then = {name: _read(workdir / name, override) for name in now}
-    _tell_versions(then["manifest.json"], now["manifest.json"])
+    if versions := changes(made_with(then["manifest.json"]), made_with(now["manifest.json"])):
+        print(f"Since this run began, {'; '.join(versions)}: what it computes may differ in the last bits.")
     old, new = then["config.json"], now["config.json"]
     different = changes(old, new, but=HARMLESS)
     harmless = [line for line in changes(old, new) if line not in different]
@@ -47,6 +48,13 @@ def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool)
         )
     if harmless:
         write_json(workdir / "config.json", new)
+
+
+def made_with(manifest: Mapping) -> dict:
+    """What a manifest says of the code, the libraries and the machine on which the last bits depend."""
+    machine = manifest.get("machine", {})
+    known = {**manifest.get("versions", {}), "git": manifest.get("git") or {}}
+    return known | {name: machine[name] for name in ("cpu", "devices") if name in machine}
 
 
 def cut_back(workdir: Path, step: int | None) -> None:
@@ -81,19 +89,6 @@ def _read(path: Path, override: bool) -> dict:
         f"{path} cannot be read, so nobody knows what the run there is; restore the file, name another --workdir, or "
         "go on all the same with --override."
     )
-
-
-def _tell_versions(then: Mapping, now: Mapping) -> None:
-    def of(manifest: Mapping) -> dict:
-        machine = manifest.get("machine", {})
-        return {
-            **manifest.get("versions", {}),
-            "git": manifest.get("git") or {},
-            **{name: machine.get(name) for name in ("cpu", "devices")},
-        }
-
-    if different := changes(of(then), of(now)):
-        print(f"Since this run began, {'; '.join(different)}: what it computes may differ in the last bits.")
 
 
 def _frozen(manifest: Mapping) -> dict:

@@ -71,6 +71,9 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
         *("jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "report", "resume", "step"),
         *("stop", "workdir"),
     },
+    "verify": {
+        *("jax", "begin", "checkpoint", "digests", "experiment", "mesh", "pretrained", "report", "resume"),
+    },
     "predict": {"jax", "numpy", "data", "experiment", "mesh", "pretrained"},
     "sweep": {"jax", "ml_collections", "report", "stop", "train"},
     "command": {"absl", "ml_collections", "report"},
@@ -131,6 +134,7 @@ def test_commands_are_thin():
                 "stop",
                 "summary",
                 "sweep",
+                "verify",
             }
             | {"train"}
             | sys.stdlib_module_names

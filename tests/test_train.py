@@ -1,7 +1,6 @@
 """Whole runs of the main job: what they leave, and that nothing that happens to them changes a bit."""
 
 import json
-import signal
 
 import numpy as np
 import pytest
@@ -59,6 +58,7 @@ def test_the_same_command_gives_the_same_bits(whole, tmp_path, cache):
     same_run(whole[0], tmp_path)
 
 
+@pytest.mark.slow  # tests/test_faults.py kills a smaller run
 def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
     for step in (2, 5):  # before the first checkpoint, and after it
         process = runs.start("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
@@ -68,18 +68,6 @@ def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
         assert not any("test/loss" in row for row in runs.lines(tmp_path / "metrics.jsonl"))
     code, _, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
     assert code == 0, err
-    same_run(whole[0], tmp_path)
-
-
-def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path, cache):
-    process = runs.start("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
-    runs.until(process, tmp_path, 1)
-    process.send_signal(signal.SIGTERM)
-    code, out, err = runs.finish(process)
-    assert code == 0, err
-    assert "which is saved" in out and f"{TINY} --workdir={tmp_path}" in out
-    code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
-    assert code == 0 and "Resumed at step" in out, err
     same_run(whole[0], tmp_path)
 
 
