@@ -2,8 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 
@@ -16,22 +15,18 @@ def never() -> bool:
     return False
 
 
-@contextmanager
-def signals() -> Iterator[Callable[[], bool]]:
-    """Yields asked(): whether SIGTERM or Ctrl-C has come. A second signal ends the process at once."""
+def on_signals() -> Callable[[], bool]:
+    """Returns asked(): whether SIGTERM or Ctrl-C has come since. A second signal ends the process at once."""
     came: list[int] = []
     numbers = (signal.SIGTERM, signal.SIGINT)
 
     def note(number: int, frame: Any) -> None:
         came.append(number)
-        for each in numbers:  # the system's own: it also ends a process that is inside a library
+        for each in numbers:  # the system's own way, which also ends a process that is inside a library
             signal.signal(each, signal.SIG_DFL)
         # Not print: it may have been interrupted in the middle of a line.
         os.write(2, b"Stopping as soon as nothing is lost by it; once more to stop at once.\n")
 
-    old = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+    for number in numbers:
+        signal.signal(number, note)
+    return lambda: bool(came)

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 
 from jaxcv import command
-from jaxcv.stop import signals
+from jaxcv.stop import on_signals
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/, named after the command's config)")
 OVERRIDE = flags.DEFINE_bool("override", False, "go on though config or data are not those that the run began with")
@@ -19,10 +19,10 @@ def workdir() -> Path:
 
 
 def main() -> None:
-    with signals() as asked:
-        from jaxcv import train  # not before the flags are known to be right: jax takes seconds to load
+    asked = on_signals()
+    from jaxcv import train  # not before the flags are known to be right: jax takes seconds to load
 
-        train.run(command.config(), workdir(), asked=asked, override=OVERRIDE.value)
+    train.run(command.config(), workdir(), asked=asked, override=OVERRIDE.value)
 
 
 if __name__ == "__main__":

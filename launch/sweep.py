@@ -13,7 +13,7 @@ from absl import flags
 
 from jaxcv import command
 from jaxcv.errors import ConfigError
-from jaxcv.stop import signals
+from jaxcv.stop import on_signals
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep (default: runs/, named after the command's config)")
 
@@ -23,13 +23,13 @@ def workdir() -> Path:
 
 
 def main() -> None:
-    with signals() as asked:
-        from jaxcv import sweep
+    asked = on_signals()
+    from jaxcv import sweep
 
-        config = command.config()
-        if "sweep" not in config:
-            raise ConfigError("this config declares no sweep; run it with launch/main.py.")
-        sweep.run(config, workdir(), asked=asked)
+    config = command.config()
+    if "sweep" not in config:
+        raise ConfigError("this config declares no sweep; run it with launch/main.py.")
+    sweep.run(config, workdir(), asked=asked)
 
 
 if __name__ == "__main__":

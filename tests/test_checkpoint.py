@@ -72,19 +72,6 @@ def test_the_latest_two_and_the_best_are_kept(tmp_path):
     assert checkpoints.best() == 2 and checkpoints.latest() == 6
 
 
-def damages(path):
-    """Ways in which a file can be damaged, each a function of no arguments."""
-    content = path.read_bytes()
-    positions = {0, len(content) // 2, len(content) - 1} if content else ()
-    for position in positions:
-        flipped = bytearray(content)
-        flipped[position] ^= 1 << position % 8
-        yield lambda flipped=flipped: path.write_bytes(flipped)
-    yield lambda: path.write_bytes(content[: len(content) // 2])
-    yield lambda: path.write_bytes(b"")
-    yield path.unlink
-
-
 # Where orbax meets one array that cannot be read, it closes its event loop on those that are still being read.
 noisy = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -99,7 +86,7 @@ def test_no_damage_to_any_file_gives_another_state(tmp_path, capsys):
         for number in range(6 if file.is_file() else 0):
             run = tmp_path / "run"
             shutil.copytree(tmp_path / "whole", run)
-            ways = list(damages(run / file.relative_to(tmp_path / "whole")))
+            ways = list(runs.damages(run / file.relative_to(tmp_path / "whole")))
             if number < len(ways):
                 ways[number]()
             step, new = restored(run)

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
 
@@ -19,19 +18,9 @@ from jaxcv import resume, train
 from jaxcv.begin import facts
 from jaxcv.errors import UserError
 from jaxcv.experiment import build
-from jaxcv.report.log import read_arrays, write_json
+from jaxcv.report.log import write_json
 
 slow = pytest.mark.slow
-
-
-def flags_of(name, root):
-    """The command line of a tiny run; `root`: where its data are to be."""
-    if name == "fashion_mnist":
-        if not root.exists():
-            data_files.fashion_mnist(root, train=96, test=40)
-        small = ("limit=64", "holdout=32")
-        return [f"--config=configs/{name}.py:tiny", f"--config.data.dir={root}", *(f"--config.data.{x}" for x in small)]
-    return [f"--config=configs/{name}.py:tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +30,13 @@ def whole_runs(whole, tmp_path_factory, cache):
 
     def get(name):
         if name not in known:
-            flags, workdir = flags_of(name, root), tmp_path_factory.mktemp(name)
+            flags, workdir = runs.flags_of(name, root), tmp_path_factory.mktemp(name)
             code, _, err = runs.run("main.py", *flags, f"--workdir={workdir}", cache=cache)
             assert code == 0, err
             known[name] = flags, workdir
         return known[name]
 
     return get
-
-
-def steps(workdir):
-    return sorted(int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
-
-
-def assert_same_run(a, b):
-    """Metrics, parameters, results and examples are the same, bit for bit."""
-    assert runs.lines(a / "metrics.jsonl") == runs.lines(b / "metrics.jsonl")
-    assert steps(a) == steps(b)
-    for step in steps(a):
-        assert runs.digest(a, step) == runs.digest(b, step)
-    assert (a / "result.json").read_text() == (b / "result.json").read_text()
-    examples = sorted(path.name for path in (a / "examples").iterdir())
-    assert examples == sorted(path.name for path in (b / "examples").iterdir())
-    for name in examples:
-        one, other = (read_arrays(workdir / "examples" / name) for workdir in (a, b))
-        assert all(np.array_equal(one[key], other[key]) for key in one | other)
 
 
 def damage(checkpoint):
@@ -81,7 +52,7 @@ def damage(checkpoint):
     [
         ("colorize", 1, 2, 3),
         pytest.param("byol", 1, 4, 5, marks=slow),
-        pytest.param("fashion_mnist", 1, 2, 3, marks=slow),
+        pytest.param("fashion_mnist", 1, 4, 5, marks=slow),
     ],
 )
 def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_been(
@@ -101,14 +72,14 @@ def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_been(
         process.send_signal(signal.SIGTERM)
         code, out, err = runs.finish(process)
         assert code == 0, err
-        assert f"Stopped at step {steps(tmp_path)[-1]} of" in out and f"--workdir={tmp_path}" in out, out
-    last = steps(tmp_path)[-1]
+        assert f"Stopped at step {runs.steps(tmp_path)[-1]} of" in out and f"--workdir={tmp_path}" in out, out
+    last = runs.steps(tmp_path)[-1]
     damage(tmp_path / "checkpoints" / str(last))
 
     code, out, err = runs.run(*command, cache=cache)
     assert code == 0, err
     assert f"Checkpoint {last} is damaged (" in out and f"was renamed {last}.corrupt; " in out, out
-    assert_same_run(whole, tmp_path)
+    runs.assert_same_run(whole, tmp_path)
 
 
 def asked_after(condition):
@@ -143,12 +114,12 @@ def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys):
     for condition, told, saved, done in moments:
         assert train.run(config, tmp_path, asked=asked_after(condition)) == {}
         assert f"Stopped {told}" in capsys.readouterr().out
-        assert (steps(tmp_path), evaluations()) == (saved, done)
+        assert (runs.steps(tmp_path), evaluations()) == (saved, done)
         assert not (tmp_path / "result.json").exists()
         assert not list(tmp_path.rglob(".*.tmp"))
     assert train.run(config, tmp_path)
     assert train.run(config, tmp_path / "whole")
-    assert_same_run(tmp_path / "whole", tmp_path)
+    runs.assert_same_run(tmp_path / "whole", tmp_path)
 
 
 def test_a_second_signal_ends_a_run_at_once(tmp_path):
