@@ -1,11 +1,14 @@
 """Whole runs of the main job: what they leave, and that nothing that happens to them changes a bit."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import runs
+from jaxcv import train
+from jaxcv.errors import UserError
 
 TINY = runs.TINY
 
@@ -167,3 +170,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
     assert code == 1, out
     assert "the loss is nan at step" in err and err.count("\n") == 1, err
     assert not any(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("values", [{"loss": float("inf"), "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": float("nan")}])
+def test_neither_loss_nor_gradient_may_be_infinite(values):
+    config = SimpleNamespace(train=SimpleNamespace(log_every_steps=10, stop_on_collapse=False))
+    experiment = SimpleNamespace(schedules={}, diagnose=lambda values: "")
+    watch = train._Watch(config, experiment, SimpleNamespace(latest=lambda: 5), None, None)
+    watch.read(7, {"loss": 1.0, "grad_norm": 1.0}, must=True)
+    with pytest.raises(UserError, match="(the loss is inf|the gradient's norm is nan) at step 7; the last good .* 5"):
+        watch.read(7, values, must=True)
