@@ -71,8 +71,9 @@ class Checkpoints:
         self._saving = step
         with self._told():
             args = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
-            if not self._manager.save(step, args=args, force=True):
-                raise RuntimeError(f"orbax did not save step {step}")
+            saved = self._manager.save(step, args=args, force=True)
+        if not saved:
+            raise RuntimeError(f"orbax did not save step {step}")
 
     def poll(self) -> None:
         """Asks, at no cost, how the last save went. Raises UserError as soon as it is known to have failed."""

@@ -43,6 +43,8 @@ def verify(workdir: Path, *, count: int) -> Report:
     now = facts(config, experiment, workdir)
     problems = [f"data of the split {line}" for line in changes(manifest.get("data", {}), now["data"])]
     saved = steps_in(workdir / "checkpoints")
+    if not saved:
+        raise UserError(f"{workdir} has no checkpoint to verify.")
     logged = {row["step"]: row for row in read_metrics(workdir) if "train/loss" in row}
     problems += _check_log(workdir, list(logged), config.train.log_every_steps, saved)
     rows = []

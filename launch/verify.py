@@ -25,8 +25,7 @@ def main() -> None:
     report = verify(Path(WORKDIR.value), count=STEPS.value)
     print("Made with", ", ".join(f"{name} {value}" for name, value in report.then.items()))
     print("Now", "; ".join(report.changed) or "the same")
-    if report.rows:
-        print(to_markdown(report.rows), end="")
+    print(to_markdown(report.rows), end="")
     if report.problems:
         raise UserError(f"{WORKDIR.value} is not as it was: {'; '.join(report.problems)}.")
 

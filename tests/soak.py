@@ -95,8 +95,9 @@ def kill(name, root, workdir, whole, rng):
 
 def phase_of(workdir, began, due):
     """What a run does that was started at `began`, as far as its folder tells."""
-    if any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
-        return "save"
+    with contextlib.suppress(FileNotFoundError):  # it is renamed at any moment
+        if any(x.stat().st_mtime > began for x in (workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
+            return "save"
     events = workdir / "tensorboard/events.out.tfevents.jaxcv"
     if not events.exists() or events.stat().st_mtime < began:
         return "set-up"
