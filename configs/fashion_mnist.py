@@ -5,9 +5,9 @@ python launch/main.py --config=configs/fashion_mnist.py              the improve
 python launch/sweep.py --config=configs/fashion_mnist.py:ablation    five rows x three seeds
 
 Variants: baseline, batch_norm, first_linear, second_linear, improved (the default), ablation; behind any of them
-`tiny`: seconds, for tests. The document does not say how it trained; SGD with a cosine, weight decay and flips are ours.
-Its accuracies are those of a random validation split; here the epoch is chosen on 5000 held-out training images, and
-the official 10,000 test images are looked at once.
+`tiny`: seconds, for tests. The document does not say how it trained; SGD with a cosine, weight decay and flips are
+ours. Its accuracies are those of a random validation split; here the epoch is chosen on 5000 held-out training images,
+and the official 10,000 test images are looked at once.
 """
 
 from ml_collections import ConfigDict

@@ -1,5 +1,6 @@
 """How a run begins: its weights, what is written and drawn before the first step."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def begin(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> T
     if frozen := frozen_digest(config, state):
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
-        write_json(workdir / "manifest.json", {**_manifest(config, experiment, workdir), "frozen_sha256": frozen})
+        write_json(workdir / "config.json", json.loads(config.to_json()))
+        write_json(workdir / "manifest.json", {**facts(config, experiment, workdir), "frozen_sha256": frozen})
         _draw_start(workdir, config.seed, experiment, batch)
     return state
 
@@ -46,7 +48,8 @@ def frozen_digest(config: Any, state: TrainState) -> str:
     return digest(state.params, matches(state.params, config.optim.freeze)) if config.optim.freeze else ""
 
 
-def _manifest(config: Any, experiment: Experiment, workdir: Path) -> dict:
+def facts(config: Any, experiment: Experiment, workdir: Path) -> dict:
+    """What manifest.json holds of a run that starts, or goes on, now."""
     fingerprints = {split: source.info.fingerprint for split, source in experiment.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
     facts = manifest(seed=config.seed, data=fingerprints, devices=devices, workdir=workdir)

@@ -1,47 +1,25 @@
-"""The only file that knows orbax: lock a workdir, save the state in the background, restore it onto any mesh."""
+"""The only file that knows orbax: save the state in the background, restore it onto any mesh, trust no file."""
 
-import fcntl
 import math
 import os
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxcv.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
 from jaxcv.errors import UserError
+from jaxcv.mesh import put_whole
+from jaxcv.processes import agree_on_step, anywhere, is_first, wait
+from jaxcv.workdir import FULL
 
-policies = ocp.checkpoint_managers
-
-
-@contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Makes the workdir and holds it: two runs never write to one. The lock goes with the process, however it ends.
-
-    Raises UserError where the folder cannot be made or written to, or another run holds it.
-    """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / "lock").open("a+")
-    except OSError as error:
-        raise UserError(
-            f"cannot write to --workdir={workdir}: {error.strerror}; name a folder that you may write to."
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            message = f"--workdir={workdir} is in use by another run (process {holder}); name another."
-            raise UserError(message) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+KEPT = 3  # checkpoints at most: the latest two and the best
 
 
 class Checkpoints:
@@ -49,96 +27,204 @@ class Checkpoints:
 
     def __init__(self, workdir: Path):
         self.folder = workdir.absolute() / "checkpoints"
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(2),
-                        policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
-                    ]
-                ),
-                best_fn=_score,
-                cleanup_tmp_directories=True,
-            ),
-        )
+        self._scores: dict[int, float] = {}
+        self._saving: int | None = None  # the step that is being saved in the background
+        options = ocp.CheckpointManagerOptions(preservation_policy=_LatestAndBest(self._scores))
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def rank(self, step: int, score: float | None) -> None:
+        """Tells how good the state of `step` is, for `best`: higher is better. NaN, infinities, and what the run began
+        with do not count."""
+        if step and score is not None and math.isfinite(score):
+            self._scores[step] = score
 
     def latest(self) -> int | None:
-        """The newest step that was saved whole."""
-        return self._manager.latest_step()
+        """The newest step that is saved whole."""
+        return max(steps_in(self.folder), default=None)
 
-    def best(self) -> tuple[int, float] | None:
-        """Step and score of the best one, if any was saved with a score; waits for the last save."""
-        self._manager.wait_until_finished()
-        step = self._manager.best_step()
-        score = None if step is None else self._manager.metrics(step)
-        return None if score is None else (step, score["score"])
+    def best(self) -> int | None:
+        """The step with the best score of those that are saved, the later one of equals; waits for the last save."""
+        self.wait()
+        return _best(steps_in(self.folder), self._scores)
 
-    def restore(self, step: int, abstract: Any) -> Any:
-        """The state of `step`, laid out as `abstract` (ShapeDtypeStructs with shardings).
+    def restore(self, choose: Callable[[], int | None], abstract: Any, *, otherwise: str) -> tuple[int, Any] | None:
+        """(step, state) of the step that `choose()` names, laid out as `abstract` (ShapeDtypeStructs with shardings).
 
-        Raises UserError that names the first array which differs in name, shape or dtype.
+        A checkpoint that is damaged is set aside as N.corrupt, which is said, and `choose` asked again until it knows
+        of none; `otherwise` says what is done then. Raises UserError, and sets nothing aside, where the config's state
+        has other arrays.
         """
-        with ocp.StandardCheckpointer() as checkpointer:
-            found = checkpointer.metadata(self.folder / str(step) / "state").item_metadata
-        _check_same(_arrays(found), _arrays(abstract), self.folder / str(step))
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        return self._manager.restore(step, args=args)["state"]
+        while (step := agree_on_step(choose())) is not None:
+            path, state, why = self.folder / str(step), None, "another process cannot read it"
+            try:
+                state = read(path, abstract)
+            except Damaged as damage:
+                why = damage
+            if not anywhere(state is None):
+                return step, state
+            name = self._set_aside(path) if is_first() else ""
+            wait(f"checkpoint {step} is set aside")
+            self._manager.reload()  # it remembers what was there
+            left = choose()
+            then = otherwise if left is None else f"step {left} is used"
+            print(f"Checkpoint {step} is damaged ({why}) and was renamed {name}; {then}.", flush=True)
+        return None
 
-    def save(self, step: int, state: Any, *, score: float | None = None) -> None:
-        """Saves in the background; the arrays are copied before this returns. `score`: higher is better."""
-        ranked = score is not None and math.isfinite(score)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state)),
-            metrics={"score": score} if ranked else None,
-            force=True,
-        )
+    def save(self, step: int, state: Any) -> None:
+        """Saves in the background; the arrays are copied before this returns. Raises UserError if it cannot be."""
+        self.wait()
+        self.check_space(state, saves=1)
+        record = make_record(step, by_name(jax.device_get(state)))
+        self._saving = step
+        with self._told():
+            args = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
+            saved = self._manager.save(step, args=args, force=True)
+        if not saved:
+            raise RuntimeError(f"orbax did not save step {step}")
+
+    def poll(self) -> None:
+        """Asks, at no cost, how the last save went. Raises UserError as soon as it is known to have failed."""
+        if self._saving is not None and not self._manager.is_saving_in_progress():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits for the last save, and for the disk. Raises UserError if it failed."""
+        with self._told():
+            self._manager.wait_until_finished()
+        if self._saving is not None:  # orbax leaves its small files and the folders to the system
+            path, self._saving = self.folder / str(self._saving), None
+            for part in (*path.rglob("*"), path, self.folder):
+                sync(part)
+
+    def check_space(self, state: Any, *, saves: int) -> None:
+        """Raises UserError unless the disk has room for so many states like `state`, and a tenth more."""
+        needed = int(1.1 * saves * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise UserError(
+                f"{saves} more checkpoint{'s' * (saves > 1)} in {self.folder} need {needed / 1e6:,.1f} MB and "
+                f"{free / 1e6:,.1f} MB are free; {self._last_good()}. Free some space and run the same command again."
+            )
 
     def close(self) -> None:
         """Waits for the last save."""
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            step, self._saving = self._saving, None
+            known = (os.strerror(number) for number in FULL if os.strerror(number) in str(error))
+            raise UserError(
+                f"step {step} was NOT saved: {next(known, None) or _first_line(error)}; {self._last_good()}. "
+                f"Make room in {self.folder.parent} and run the same command again."
+            ) from error
+
+    def _last_good(self) -> str:
+        return "nothing is saved" if self.latest() is None else f"the last good checkpoint is step {self.latest()}"
+
+    def _set_aside(self, path: Path) -> str:
+        new, number = path.with_name(f"{path.name}.corrupt"), 1
+        while new.exists():
+            number += 1
+            new = path.with_name(f"{path.name}.corrupt.{number}")
+        path.rename(new)
+        return new.name
+
+
+class _LatestAndBest(NamedTuple):
+    """Which checkpoints orbax keeps."""
+
+    scores: Mapping[int, float]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        kept = {*sorted(steps)[1 - KEPT :], _best(steps, self.scores)}
+        return [step in kept for step in steps]
+
+
+def read(path: Path, abstract: Any) -> Any:
+    """The state in the folder of a checkpoint, laid out as `abstract`. Raises Damaged, and UserError where the config's
+    state has other arrays."""
+    wanted = by_name(abstract)
+    check_config(record_of(path), wanted, path)
+    arrays = by_name(_read(path))
+    leaves = [put_whole(x.sharding, arrays[name]) for name, x in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
 
 
 def restore_raw(workdir: Path, step: int | None = None) -> dict[str, Any]:
     """The state of `step` (None: the latest) as nested dictionaries and lists of numpy arrays; writes nothing.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, or it is damaged.
     """
     folder = workdir.absolute() / "checkpoints"
-    saved = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    saved = steps_in(folder)
     if not saved or step not in (None, *saved):
         what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
         raise UserError(f"{workdir} has {what}; there are {', '.join(map(str, saved)) or 'none'}.")
-    path = folder / str(saved[-1] if step is None else step) / "state"
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        tree = checkpointer.metadata(path).item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    path = folder / str(saved[-1] if step is None else step)
+    try:
+        return _read(path)
+    except Damaged as damage:
+        raise UserError(f"checkpoint {path} is damaged: {damage}.") from None
 
 
-def _score(metrics: dict) -> float:
-    return metrics["score"]
+def steps_in(folder: Path) -> list[int]:
+    """The steps that are saved in a folder of checkpoints, sorted: orbax gives a whole one its name, at once."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def _arrays(tree: Any) -> dict[str, tuple]:
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    # Named tuples come back as dictionaries or lists: names alone count.
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (tuple(x.shape), str(x.dtype)) for path, x in leaves
-    }
+def sync(path: Path) -> None:
+    """Returns when a file, or the entries of a folder, are safe from a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _check_same(found: dict, wanted: dict, path: Path) -> None:
-    remedy = "use the config saved in that workdir, or another --workdir."
-    for kind, names in (("lacks", wanted.keys() - found.keys()), ("has", found.keys() - wanted.keys())):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            whose = "that this config needs" if kind == "lacks" else "that this config does not have"
-            raise UserError(f"checkpoint {path} {kind} {min(names)}{more}, {whose}; {remedy}")
-    for name, (shape, dtype) in wanted.items():
-        if found[name] != (shape, dtype):
-            raise UserError(
-                f"checkpoint {path}: {name} is {found[name][1]}{list(found[name][0])} there, "
-                f"but {dtype}{list(shape)} in this config; {remedy}"
-            )
+def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
+    return max((step for step in steps if step in scores), key=lambda step: (scores[step], step), default=None)
+
+
+def record_of(path: Path) -> dict[str, list]:
+    """The record of a checkpoint. Raises Damaged, or UserError where no
+    checkpoint beside it has one."""
+    if not any(path.parent.glob("[0-9]*/record")):
+        raise UserError(
+            f"checkpoint {path} has no record of its arrays: an earlier version wrote it, or it is damaged; "
+            "move it away, or name another --workdir."
+        )
+    return read_record(path / "record" / "metadata", int(path.name))
+
+
+def _read(path: Path) -> Any:
+    """The state of a checkpoint on the host, as nested dictionaries and lists, whose record says that it is right."""
+    record, state = record_of(path), path / "state"
+    read_json(state / "_METADATA")  # orbax would not say which file it is
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            metadata = checkpointer.metadata(state).item_metadata
+            if metadata is None:  # only the attempt says why
+                checkpointer.restore(state)
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
+            found = checkpointer.restore(state, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a broken file leads to
+        files = re.findall(rf'"{re.escape(str(path))}/([^"]+)"', str(error).partition("[tensorstore_spec")[0])
+        what = f"{files[-1]} cannot be read" if files else f"state cannot be read: {_first_line(error)}"
+        raise Damaged(what) from error
+    check_arrays(by_name(found), record)
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

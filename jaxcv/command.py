@@ -3,8 +3,12 @@
 import os
 import re
 import runpy
+import shlex
 import sys
+import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
+from logging import CRITICAL, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jaxcv.config import HARMLESS, nearest
 from jaxcv.errors import ConfigError, UserError
+from jaxcv.report import manifest
 
 
 def define_config() -> None:
@@ -46,17 +51,27 @@ def default_workdir() -> Path:
     return Path("runs") / re.sub(r"[^\w.=,+-]", "_", "-".join([parts, *overrides]))
 
 
-def run(main: Callable[[], Any]) -> None:
-    """Parses the flags, calls main() and exits: 0, or 1 after one line if the user can mend what went wrong."""
+def run(main: Callable[[], Any], workdir: Callable[[], Path] | None = None) -> None:
+    """Parses the flags, calls main() and exits: 0, or 1 after one line if the user can mend what went wrong.
+
+    With `workdir`, the folder that main() writes to, tracebacks are kept there in error.log, and one line is all that
+    is said of a bug too.
+    """
 
     def guarded(arguments: list[str]) -> int:
-        logging.set_verbosity(logging.ERROR)  # absl shows what its users tell themselves
+        _quiet()
         try:
             if len(arguments) > 1:
                 raise UserError(f"{arguments[1]!r} is no flag; flags look like --name=value.")
             main()
         except UserError as error:
+            _record(workdir)
             return _tell(error)
+        except Exception as error:
+            file = _record(workdir)
+            if file is None:
+                raise
+            return _tell(f"this is a bug: {type(error).__name__}, whose traceback is in {file}.")
         return 0
 
     app.run(guarded, flags_parser=_parse)
@@ -88,6 +103,29 @@ def _unknown_key(arguments: list[str]) -> str:
                 return f"unknown config key --{flag}: there is no {name!r}; {nearest(name, keys)}"
             group = group[name]
     return ""
+
+
+def _quiet() -> None:
+    """Silences what libraries log of an error that they also raise. Where one array of a checkpoint fails, orbax ends
+    the event loop of the others, which tell it in ways of their own."""
+    logging.set_verbosity(logging.FATAL)
+    getLogger("asyncio").setLevel(CRITICAL)
+    sys.unraisablehook = lambda what: str(what.exc_value) == "Event loop is closed" or sys.__unraisablehook__(what)
+
+
+def _record(workdir: Callable[[], Path] | None) -> Path | None:
+    """Adds the traceback of the exception at hand to error.log in the workdir; None if there is no such folder."""
+    folder = workdir() if workdir else None
+    if folder is None or not folder.is_dir():
+        return None
+    when, file = datetime.now(UTC).isoformat(timespec="seconds"), folder / "error.log"
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions().items())
+    try:
+        with file.open("a") as log:
+            log.write(f"{when}  {shlex.join(sys.orig_argv)}\n{versions}\n{traceback.format_exc()}\n")
+    except OSError:  # a full disk, a folder that may only be read
+        return None
+    return file
 
 
 def _tell(error: object) -> int:

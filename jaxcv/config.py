@@ -9,7 +9,8 @@ from typing import Any
 
 from jaxcv.errors import ConfigError
 
-HARMLESS = ("data.dir", "data.workers")  # keys that change nothing of what a run computes
+# Keys that change no bit of a run's parameters, nor of its metrics.jsonl.
+HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Evaluation of a state on whole splits: the task's own sums, and probes of frozen features."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,10 +14,15 @@ from jaxcv.mesh import local_rows, put, replicated
 from jaxcv.optim import averaged
 from jaxcv.probe import make_extract, make_knn, make_linear
 from jaxcv.step import TrainState
+from jaxcv.stop import Stopped, never
 
 
-def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping) -> Callable:
+def make_evaluate(
+    experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping, asked: Callable = never
+) -> Callable:
     """Returns evaluate(state, splits) -> ({"split/name": float}, {"split/name": array}), exact over each split.
+
+    It raises Stopped between two batches once asked() is true.
 
     knn, probe: options of `make_knn` and `make_linear` on the features that `predict` gives, whose bank and
     training set is the split `train`; left out if empty, and where the data have no classes.
@@ -28,7 +33,7 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     extract = make_extract(experiment.predict, mesh)
 
     def batches(split: str) -> Iterable[dict]:
-        return _batches(sources[split], batch_size, mesh)
+        return _batches(sources[split], batch_size, mesh, asked)
 
     def evaluate(state: TrainState, splits: tuple[str, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         params, extra = averaged(state.params, state.opt_state), state.extra
@@ -56,8 +61,11 @@ def make_evaluate(experiment: Experiment, *, batch_size: int, knn: Mapping, prob
     return evaluate
 
 
-def make_examples(experiment: Experiment, *, batch_size: int) -> Callable:
-    """Returns examples(state) -> {name: array}: what `predict` says of the examples to be drawn, but logits."""
+def make_examples(experiment: Experiment, *, batch_size: int, asked: Callable = never) -> Callable:
+    """Returns examples(state) -> {name: array}: what `predict` says of the examples to be drawn, but logits.
+
+    It raises Stopped between two batches once asked() is true.
+    """
     mesh, source = experiment.mesh, experiment.examples
 
     def forward(params: Any, extra: Any, batch: dict) -> tuple:
@@ -68,7 +76,7 @@ def make_examples(experiment: Experiment, *, batch_size: int) -> Callable:
 
     def examples(state: TrainState) -> dict[str, np.ndarray]:
         params, parts = averaged(state.params, state.opt_state), []
-        for batch in _batches(source, batch_size, mesh):
+        for batch in _batches(source, batch_size, mesh, asked):
             out, valid = jax.device_get(predict(params, state.extra, put(mesh, batch)))
             parts.append({name: value[valid > 0] for name, value in out.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -76,9 +84,12 @@ def make_examples(experiment: Experiment, *, batch_size: int) -> Callable:
     return examples
 
 
-def _batches(source: Any, batch_size: int, mesh: Mesh) -> Iterable[dict]:
+def _batches(source: Any, batch_size: int, mesh: Mesh, asked: Callable) -> Iterator[dict]:
     """This process's share of all batches of a source."""
-    return eval_batches(source, batch_size=batch_size, rows=local_rows(mesh, batch_size))
+    for batch in eval_batches(source, batch_size=batch_size, rows=local_rows(mesh, batch_size)):
+        if asked():
+            raise Stopped
+        yield batch
 
 
 def _total(sums: Iterable[dict]) -> dict[str, np.ndarray]:

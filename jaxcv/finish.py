@@ -15,6 +15,7 @@ from jaxcv.processes import agree, is_first, wait
 from jaxcv.report import figures
 from jaxcv.report.log import read_arrays, read_metrics, write_arrays, write_json
 from jaxcv.report.tables import closing_table
+from jaxcv.resume import read_result
 from jaxcv.step import TrainState
 
 
@@ -28,12 +29,13 @@ def finish(
     state: TrainState,
 ) -> dict[str, float]:
     """Evaluates the best state, or the last, on the test split, once; keeps, draws and prints the results."""
-    file, last = workdir / "result.json", int(state.step)
-    if not agree(is_first() and file.exists()):
-        best = checkpoints.best() if config.eval.report == "best" else None
-        reported = best[0] if best else last
-        if reported != last:
-            state = checkpoints.restore(reported, experiment.abstract)
+    last = int(state.step)
+    if agree(read_result(workdir, last) is None):
+        reported = last
+        if config.eval.report == "best":
+            otherwise = "the last state is reported, because no other has a score"
+            best = checkpoints.restore(checkpoints.best, experiment.abstract, otherwise=otherwise)
+            reported, state = best or (last, state)
         values, arrays = evaluate(state, ("test",))
         said = examples(state)
         if is_first():
@@ -41,18 +43,19 @@ def finish(
             write_arrays(workdir / "result.npz", arrays)
             result = {"step": last, "reported_step": reported, "values": values}
             _write_result(config, workdir, experiment, state, result)
+    wait("the result is written")
+    result = read_result(workdir, last)
     if is_first():
-        result = json.loads(file.read_text())
         _draw_end(config, workdir, experiment, result["reported_step"])
         _report(workdir, experiment, result)
     wait("the run is reported")
-    return json.loads(file.read_text())["values"]
+    return result["values"]
 
 
 def _write_result(config: Any, workdir: Path, experiment: Experiment, state: TrainState, result: dict) -> None:
     """Writes result.json: `result`, what the validation split said of the state, and what else is known of it."""
     rows = read_metrics(workdir)
-    known = next(row for row in rows if row["step"] == result["reported_step"] and _evaluated(row))
+    known = next(row for row in rows if row["step"] == result["reported_step"] and evaluated(row))
     result["values"] |= {name: value for name, value in known.items() if name.startswith("val/")}
     result["classes"] = list(experiment.sources["train"].info.classes)
     if frozen := frozen_digest(config, state):
@@ -62,7 +65,8 @@ def _write_result(config: Any, workdir: Path, experiment: Experiment, state: Tra
     write_json(workdir / "result.json", result)
 
 
-def _evaluated(row: Mapping[str, float]) -> bool:
+def evaluated(row: Mapping[str, float]) -> bool:
+    """Whether a line of the log is that of an evaluation."""
     return any(name.startswith("val/") for name in row)
 
 

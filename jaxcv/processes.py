@@ -5,6 +5,7 @@ are written by all. Where one fails, the others wait for it until jax ends them,
 """
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -36,6 +37,8 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
         except ValueError as error:
             remedy = "say --coordinator=HOST:PORT --num_processes=N --process_id=I."
             raise UserError(f"jax cannot tell how the processes find each other ({error}); {remedy}") from None
+    if not is_alone():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # SIGTERM is jax's now, and stops all
     if not is_first():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it would say what the first says
 
@@ -53,9 +56,25 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def is_alone() -> bool:
+    """Whether the run has this process only."""
+    return jax.process_count() == 1
+
+
 def agree(value: bool) -> bool:
     """The first process's `value`, on all; all must ask."""
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
+
+
+def agree_on_step(step: int | None) -> int | None:
+    """The same of a step that may be none."""
+    step = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if step is None else step)))
+    return None if step < 0 else step
+
+
+def anywhere(value: bool) -> bool:
+    """Whether `value` is true on any process; all must ask."""
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(value))))
 
 
 def wait(place: str) -> None:

@@ -1,6 +1,7 @@
 """A table of runs: every row of a config's sweep for every seed, and what came of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from jaxcv.config import require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.report import sweeps
 from jaxcv.report.log import read_arrays, read_metrics
+from jaxcv.stop import never
 
 
-def run(config: Any, workdir: Path) -> None:
+def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never) -> None:
     """Runs what is not finished yet, row by row and seed by seed, and writes the table after each row.
 
-    A run that fails is told and left out, the others go on; UserError at the end names it. Ctrl-C and SIGTERM stop the
-    sweep with the run.
+    A run that fails is told and left out, the others go on; UserError at the end names it. asked: whether to stop,
+    with the run at hand.
     """
     require(config, "sweep.rows", "sweep.seeds", "sweep.metrics", "sweep.reference")
     rows, seeds = config.sweep.rows, config.sweep.seeds
@@ -34,7 +36,7 @@ def run(config: Any, workdir: Path) -> None:
                 continue
             print(f"--- {name}, seed {seed}: {folder}", flush=True)
             try:
-                finished = train.run(configs[name, seed], folder)
+                finished = train.run(configs[name, seed], folder, asked=asked)
             except UserError as error:
                 print(f"error: {name}, seed {seed}: {error}", flush=True)
                 failed.append(f"{name}/{seed}")

@@ -1,14 +1,12 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
-import json
 import math
 import shlex
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,56 +14,47 @@ import jax
 from jax.sharding import Mesh
 
 from jaxcv.begin import begin, named_weights
-from jaxcv.checkpoint import Checkpoints, locked
-from jaxcv.config import HARMLESS, changes, nearest, steps
+from jaxcv.checkpoint import KEPT, Checkpoints, sync
+from jaxcv.config import nearest, steps
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.evaluate import make_evaluate, make_examples
 from jaxcv.experiment import Experiment, build, open_batches
-from jaxcv.finish import finish
+from jaxcv.finish import evaluated, finish
 from jaxcv.mesh import put
-from jaxcv.processes import agree, is_first, stop_at
+from jaxcv.processes import agree, is_alone, is_first, stop_at
 from jaxcv.report import figures
-from jaxcv.report.log import Log, no_log, open_log, read_metrics, write_arrays, write_json
+from jaxcv.report.log import Log, no_log, open_log, read_metrics, write_arrays
 from jaxcv.report.progress import Progress
+from jaxcv.resume import cut_back, guard
 from jaxcv.step import TrainState
+from jaxcv.stop import Stopped, never
+from jaxcv.workdir import clean, full_disk_told, locked
 
 TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation
 
 
-def run(config: Any, workdir: Path) -> dict[str, float]:
+def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never, override: bool = False) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
 
-    Returns the values of the last evaluation, {} if a signal stopped the run before its end. Raises UserError for
-    whatever the user can mend.
+    asked: whether the run is to stop; it then saves, says how to go on, and returns {}. override: goes on though the
+    config or the data are not those that the run began with. Returns the values that are reported. Raises UserError
+    for whatever the user can mend.
     """
-    with ExitStack() as stack:
+    asked = asked if is_alone() else never  # several stop together: see `stop_at`
+    with full_disk_told(workdir), ExitStack() as stack:
         if is_first():
             stack.enter_context(locked(workdir))
-        stopping = stack.enter_context(_signals())
+            clean(workdir)
         experiment = build(config)
-        checkpoints = Checkpoints(workdir)
-        stack.callback(checkpoints.close)
-        start = checkpoints.latest()
-        _write_config(config, workdir, resuming=start is not None)
-        if start is None:
-            state = begin(config, workdir, experiment, named_weights(config, experiment))
-        else:
-            state = checkpoints.restore(start, experiment.abstract)
-        log = open_log(workdir, step=-1 if start is None else start) if is_first() else no_log()
-        stack.enter_context(log)
-        evaluate = make_evaluate(
-            experiment,
-            batch_size=config.eval.batch_size,
-            knn=config.eval.knn.to_dict(),
-            probe=config.eval.probe.to_dict(),
-        )
-        examples = make_examples(experiment, batch_size=config.eval.batch_size)
-        state = _train(config, workdir, experiment, checkpoints, log, evaluate, examples, state, stopping)
-        step = int(state.step)
-        if step < experiment.total_steps and not _exhausted(config, workdir):
-            print(f"Stopped at step {step} of {experiment.total_steps}, which is saved. To go on: {_command()}")
+        checkpoints = stack.enter_context(closing(Checkpoints(workdir)))
+        try:
+            return _go(config, workdir, experiment, checkpoints, asked, override)
+        except Stopped:
+            checkpoints.wait()
+            step = checkpoints.latest()
+            where = f"at step {step} of {experiment.total_steps}, which is saved"
+            print(f"Stopped {'before the first step' if step is None else where}. To go on: {_command()}")
             return {}
-        return finish(config, workdir, experiment, checkpoints, evaluate, examples, state)
 
 
 def start(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> None:
@@ -73,11 +62,38 @@ def start(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> N
 
     Raises UserError where there is a run already.
     """
-    with locked(workdir), closing(Checkpoints(workdir)) as checkpoints:
+    with full_disk_told(workdir), locked(workdir), closing(Checkpoints(workdir)) as checkpoints:
         if checkpoints.latest() is not None:
             raise UserError(f"{workdir} already holds a run; name another --workdir.")
-        _write_config(config, workdir, resuming=False)
         checkpoints.save(0, begin(config, workdir, experiment, weights))
+
+
+def _go(
+    config: Any,
+    workdir: Path,
+    experiment: Experiment,
+    checkpoints: Checkpoints,
+    asked: Callable[[], bool],
+    override: bool,
+) -> dict[str, float]:
+    """Begins or resumes, trains and finishes. Raises Stopped when `asked`, once all that is done is saved."""
+    if asked():
+        raise Stopped
+    if agree(checkpoints.latest() is not None):
+        guard(config, workdir, experiment, override=override)
+    again = "none is left, and the run starts from step 0"
+    step, state = checkpoints.restore(checkpoints.latest, experiment.abstract, otherwise=again) or (None, None)
+    if is_first():
+        cut_back(workdir, step)
+    checkpoints.check_space(experiment.abstract, saves=1 if step else KEPT + 1)
+    if state is None:
+        state = begin(config, workdir, experiment, named_weights(config, experiment))
+    with open_log(workdir, step=-1 if step is None else step) if is_first() else no_log() as log:
+        shared = {"batch_size": config.eval.batch_size, "asked": asked}
+        evaluate = make_evaluate(experiment, knn=config.eval.knn.to_dict(), probe=config.eval.probe.to_dict(), **shared)
+        examples = make_examples(experiment, **shared)
+        state = _train(config, workdir, experiment, checkpoints, log, evaluate, examples, state, asked)
+    return finish(config, workdir, experiment, checkpoints, evaluate, examples, state)
 
 
 def _train(
@@ -89,9 +105,12 @@ def _train(
     evaluate: Callable,
     examples: Callable,
     state: TrainState,
-    stopping: list,
+    asked: Callable[[], bool],
 ) -> TrainState:
-    """Trains to the last step, or to that at which a signal came or patience ended. Returns the state: it is saved."""
+    """Trains to the last step, or to that at which patience ended. Returns the state: it is saved.
+
+    Raises Stopped when `asked`, once the step is saved.
+    """
     total = experiment.total_steps
     per_epoch = {"steps_per_epoch": experiment.steps_per_epoch}
     eval_every = steps(config.eval, "every", group="eval", **per_epoch)
@@ -106,8 +125,11 @@ def _train(
     ):
         watch = _Watch(config, experiment, checkpoints, log, progress)
 
-        def evaluated(step: int) -> float | None:
-            """Evaluates, logs, draws; returns the score by which the best checkpoint is kept."""
+        def due(step: int) -> bool:
+            return step in (0, total) or bool(eval_every and step % eval_every == 0)
+
+        def evaluate_now(step: int) -> None:
+            """Evaluates, logs, draws; tells the score by which the best checkpoint is kept."""
             # The test split is looked at before the first step, and when all is over: see `finish`.
             with progress.paused("evaluating"):
                 values, _ = evaluate(state, ("val", "test") if step == 0 else ("val",))
@@ -119,12 +141,15 @@ def _train(
                 if said:
                     write_arrays(workdir / "examples" / f"{step}.npz", said)
                 figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
-            return _score(config, values)
+            checkpoints.rank(step, _score(config, values))
 
-        if start == 0:
-            evaluated(0)
-        else:
+        if start:
             progress.say(f"Resumed at step {start} of {total}.")
+        done = {row["step"]: row for row in read_metrics(workdir) if evaluated(row)} if is_first() else {}
+        for past, values in done.items():
+            checkpoints.rank(past, _score(config, values))
+        if agree(due(start) and start not in done):  # at first, and where a signal ended the evaluation
+            evaluate_now(start)
 
         batches = read_ahead(host_batches, experiment.mesh)
         step, metrics = start, None
@@ -136,15 +161,21 @@ def _train(
                 state, metrics = experiment.update(state, batch)
             step += 1
             watch.read(*previous)  # the last step's numbers, now that this one is on its way
-            eval_now = step == total or (eval_every and step % eval_every == 0)
-            stop = bool(stopping) or stop_at(step)  # asked once in each step: what stops the run also saves it
-            if eval_now or stop or (save_every and step % save_every == 0):
+            checkpoints.poll()
+            ended = asked() or stop_at(step)  # asked once in each step, by all processes at the same one
+            if due(step) or ended or (save_every and step % save_every == 0):
                 watch.read(step, metrics, must=True)
                 metrics = None
-                score = evaluated(step) if eval_now else None
+                if due(step):
+                    with suppress(Stopped):  # the evaluation is done again when the run goes on
+                        evaluate_now(step)
                 with progress.paused("saving"):
-                    checkpoints.save(step, state, score=score)
-                stop = stop or (eval_now and _exhausted(config, workdir))
+                    if is_first():
+                        sync(workdir / "metrics.jsonl")  # no checkpoint without the lines up to it
+                    checkpoints.save(step, state)
+                if ended or asked():
+                    raise Stopped
+                stop = due(step) and _exhausted(config, workdir)
         return state
 
 
@@ -164,6 +195,7 @@ def _exhausted(config: Any, workdir: Path) -> bool:
         return False
     rows = read_metrics(workdir) if is_first() else []
     scores = [_score(config, row) for row in rows if config.eval.best in row]
+    scores = [score if math.isfinite(score) else -math.inf for score in scores]
     return agree(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= config.train.patience)
 
 
@@ -189,11 +221,12 @@ class _Watch:
         if metrics is None or not (logged or must):
             return
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not math.isfinite(values["loss"]):
-            raise UserError(
-                f"the loss is {values['loss']} at step {step}; {self._last_good()} Try a lower config.optim.lr or a "
-                "config.optim.clip_norm."
-            )
+        for name, what in (("loss", "the loss"), ("grad_norm", "the gradient's norm")):
+            if not math.isfinite(values[name]):
+                raise UserError(
+                    f"{what} is {values[name]} at step {step}; {self._last_good()} Try a lower config.optim.lr or a "
+                    "config.optim.clip_norm."
+                )
         if not logged:
             return
         warning = self.diagnose(values)
@@ -222,45 +255,6 @@ def read_ahead(batches: Iterable[dict], mesh: Mesh, *, depth: int = 2) -> Iterat
         queue.append(put(mesh, batch))
         if len(queue) > depth:
             yield queue.popleft()
-
-
-@contextmanager
-def _signals() -> Iterator[list]:
-    """Yields a list that is empty until SIGTERM or Ctrl-C asks the run to stop; a second one ends the process.
-
-    It stays empty where there are several processes: SIGTERM is jax's there, see `stop_at`.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, frame: Any) -> None:
-        if asked:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        asked.append(number)
-        print("Stopping after this step; once more to stop at once.", file=sys.stderr)
-
-    numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
-    old = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-def _write_config(config: Any, workdir: Path, *, resuming: bool) -> None:
-    """Keeps the resolved config beside the run; a run is resumed only by the config that it began with."""
-    path, new = workdir / "config.json", json.loads(config.to_json())
-    if resuming and path.exists():
-        different = changes(json.loads(path.read_text()), new, but=HARMLESS)
-        if different:
-            more = f" and {len(different) - 1} more" if len(different) > 1 else ""
-            raise UserError(
-                f"{workdir} holds a run of another config ({different[0]}{more}); resume it with the config in "
-                f"{path}, or name another --workdir."
-            )
-    if is_first():
-        write_json(path, new)
 
 
 def _command() -> str:

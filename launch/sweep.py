@@ -14,19 +14,25 @@ from absl import flags
 
 from jaxcv import command
 from jaxcv.errors import ConfigError
+from jaxcv.stop import on_signals
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep (default: runs/, named after the command's config)")
 
 
+def workdir() -> Path:
+    return Path(WORKDIR.value or command.default_workdir())
+
+
 def main() -> None:
+    asked = on_signals()
     from jaxcv import sweep
 
     config = command.config()
     if "sweep" not in config:
         raise ConfigError("this config declares no sweep; run it with launch/main.py.")
-    sweep.run(config, Path(WORKDIR.value or command.default_workdir()))
+    sweep.run(config, workdir(), asked=asked)
 
 
 if __name__ == "__main__":
     command.define_config()
-    command.run(main)
+    command.run(main, workdir)

@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import data_files
 import jax
 import numpy as np
 
 from jaxcv.checkpoint import restore_raw
+from jaxcv.report.log import read_arrays
 
 ROOT = Path(__file__).parent.parent
 TINY = "--config=configs/byol.py:tiny"
@@ -94,3 +96,45 @@ def digest(workdir, step):
     for path, leaf in jax.tree.leaves_with_path(restore_raw(Path(workdir), step)):
         sha.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     return sha.hexdigest()
+
+
+def flags_of(name, root):
+    """The command line of a tiny run; `root`: where its data are to be."""
+    if name == "fashion_mnist":
+        if not root.exists():
+            data_files.fashion_mnist(root, train=160, test=40)
+        small = (f"data.dir={root}", "data.limit=128", "data.holdout=32", "train.log_every_steps=1")
+        return [f"--config=configs/{name}.py:tiny", *(f"--config.{x}" for x in small)]
+    return [f"--config=configs/{name}.py:tiny"]
+
+
+def steps(workdir):
+    """The steps that are saved in a workdir."""
+    return sorted(int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
+
+
+def assert_same_run(a, b):
+    """Metrics, parameters, results and examples are the same, bit for bit."""
+    assert lines(a / "metrics.jsonl") == lines(b / "metrics.jsonl")
+    assert steps(a) == steps(b)
+    for step in steps(a):
+        assert digest(a, step) == digest(b, step)
+    assert (a / "result.json").read_text() == (b / "result.json").read_text()
+    examples = sorted(path.name for path in (a / "examples").iterdir())
+    assert examples == sorted(path.name for path in (b / "examples").iterdir())
+    for name in examples:
+        one, other = (read_arrays(workdir / "examples" / name) for workdir in (a, b))
+        assert all(np.array_equal(one[key], other[key]) for key in one | other)
+
+
+def damages(path):
+    """Ways in which a file can be damaged, each a function of no arguments."""
+    content = path.read_bytes()
+    positions = {0, len(content) // 2, len(content) - 1} if content else ()
+    for position in positions:
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        yield lambda flipped=flipped: path.write_bytes(flipped)
+    yield lambda: path.write_bytes(content[: len(content) // 2])
+    yield lambda: path.write_bytes(b"")
+    yield path.unlink

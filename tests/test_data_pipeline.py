@@ -164,6 +164,19 @@ def test_folder_batches_equal_its_examples(tmp_path):
         np.testing.assert_array_equal(row, source[index]["image"])
 
 
+def test_a_worker_never_sees_ctrl_c():
+    """It is blocked from the start: before `_init_worker`, Ctrl-C would leave a worker that ends without a word."""
+    with contextlib.closing(pipeline.train_batches(toy(8), batch_size=8, seed=0, workers=2)) as batches:
+        next(batches)
+        workers = multiprocessing.active_children()
+        assert len(workers) == 2
+        for worker in workers:
+            status = Path(f"/proc/{worker.pid}/status").read_text()
+            blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+            assert blocked >> (signal.SIGINT - 1) & 1 and blocked >> (signal.SIGTERM - 1) & 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_killed_worker_is_an_error_with_a_hint():
     with contextlib.closing(pipeline.train_batches(toy(8), batch_size=8, seed=0, workers=1)) as batches:
         next(batches)

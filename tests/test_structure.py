@@ -45,7 +45,10 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "models": {"jax", "flax", "numpy"},
     "data": {"numpy", "grain", "PIL", "absl", "scipy", "sklearn", "threadpoolctl"},
     "tasks": {"jax", "flax", "optax", "numpy", "step", "models", "losses", "metrics", "ops"},
-    "checkpoint": {"jax", "numpy", "orbax"},
+    "stop": set(),
+    "workdir": set(),
+    "digests": {"jax", "numpy"},
+    "checkpoint": {"jax", "numpy", "orbax", "digests", "mesh", "processes", "workdir"},
     "pretrained": {
         "numpy",
         "ml_collections",
@@ -61,13 +64,20 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
         *("jax", "flax", "numpy", "optax"),
         *("data", "freeze", "mesh", "models", "optim", "pretrained", "schedules", "step"),
     },
-    "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step"},
+    "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step", "stop"},
     "begin": {"jax", "experiment", "mesh", "models", "paths", "processes", "report", "step"},
-    "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "processes", "report", "step"},
-    "train": {"jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "processes", "report", "step"},
+    "resume": {"begin", "experiment", "processes", "report"},
+    "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "processes", "report", "resume", "step"},
+    "train": {
+        *("jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "processes", "report", "resume"),
+        *("step", "stop", "workdir"),
+    },
+    "verify": {
+        *("jax", "begin", "checkpoint", "digests", "experiment", "mesh", "pretrained", "report", "resume"),
+    },
     "predict": {"jax", "numpy", "ml_collections", "PIL", "data", "experiment", "mesh", "pretrained"},
-    "sweep": {"jax", "ml_collections", "report", "train"},
-    "command": {"absl", "ml_collections"},
+    "sweep": {"jax", "ml_collections", "report", "stop", "train"},
+    "command": {"absl", "ml_collections", "report"},
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
 
@@ -123,8 +133,10 @@ def test_commands_are_thin():
                 "pretrained",
                 "processes",
                 "report",
+                "stop",
                 "summary",
                 "sweep",
+                "verify",
             }
             | {"train"}
             | sys.stdlib_module_names

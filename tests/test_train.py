@@ -1,11 +1,13 @@
 """Whole runs of the main job: what they leave, and that nothing that happens to them changes a bit."""
 
 import json
-import signal
+from types import SimpleNamespace
 
 import pytest
 
 import runs
+from jaxcv import train
+from jaxcv.errors import UserError
 
 TINY = runs.TINY
 
@@ -58,6 +60,7 @@ def test_the_same_command_gives_the_same_bits(whole, tmp_path, cache):
     same_run(whole[0], tmp_path)
 
 
+@pytest.mark.slow  # tests/test_faults.py kills a smaller run
 def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
     for step in (2, 5):  # before the first checkpoint, and after it
         process = runs.start("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
@@ -67,18 +70,6 @@ def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
         assert not any("test/loss" in row for row in runs.lines(tmp_path / "metrics.jsonl"))
     code, _, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
     assert code == 0, err
-    same_run(whole[0], tmp_path)
-
-
-def test_sigterm_saves_and_says_how_to_go_on(whole, tmp_path, cache):
-    process = runs.start("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
-    runs.until(process, tmp_path, 1)
-    process.send_signal(signal.SIGTERM)
-    code, out, err = runs.finish(process)
-    assert code == 0, err
-    assert "which is saved" in out and f"{TINY} --workdir={tmp_path}" in out
-    code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path}", cache=cache)
-    assert code == 0 and "Resumed at step" in out, err
     same_run(whole[0], tmp_path)
 
 
@@ -154,3 +145,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
     assert code == 1, out
     assert "the loss is nan at step" in err and err.count("\n") == 1, err
     assert not any(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("values", [{"loss": float("inf"), "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": float("nan")}])
+def test_neither_loss_nor_gradient_may_be_infinite(values):
+    config = SimpleNamespace(train=SimpleNamespace(log_every_steps=10, stop_on_collapse=False))
+    experiment = SimpleNamespace(schedules={}, diagnose=lambda values: "")
+    watch = train._Watch(config, experiment, SimpleNamespace(latest=lambda: 5), None, None)
+    watch.read(7, {"loss": 1.0, "grad_norm": 1.0}, must=True)
+    with pytest.raises(UserError, match="(the loss is inf|the gradient's norm is nan) at step 7; the last good .* 5"):
+        watch.read(7, values, must=True)

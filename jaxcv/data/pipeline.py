@@ -7,6 +7,7 @@ Grain reads ahead, in threads or in worker processes; it changes when a batch is
 import atexit
 import contextlib
 import functools
+import itertools
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import grain
@@ -119,13 +121,16 @@ def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Iterat
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads and threads + 2)
     working = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
     iterator = iter(batches.to_iter_dataset(reading).mp_prefetch(working, worker_init_fn=_init_worker))
-    generator = _closing(iterator)
+    generator = _closing(iterator, workers)
     _open.add(generator)
     return generator
 
 
-def _closing(iterator: grain.DatasetIterator) -> Iterator[dict[str, np.ndarray]]:
+def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[dict[str, np.ndarray]]:
     try:
+        with _signals_left_to_parent() if workers else contextlib.nullcontext():
+            first = list(itertools.islice(iterator, 1))
+        yield from first
         yield from iterator
     except RuntimeError as error:
         if "Worker process was terminated" in str(error):
@@ -135,6 +140,20 @@ def _closing(iterator: grain.DatasetIterator) -> Iterator[dict[str, np.ndarray]]
         raise
     finally:
         iterator.close()
+
+
+@contextlib.contextmanager
+def _signals_left_to_parent() -> Iterator[None]:
+    """Workers that start meanwhile know neither Ctrl-C nor SIGTERM, which would end them before `_init_worker` is run.
+
+    The signals reach this process by its other threads.
+    """
+    resource_tracker.ensure_running()  # starting it later would let them in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @atexit.register

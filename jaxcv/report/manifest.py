@@ -22,11 +22,7 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
     data: fingerprints of the data, kept as given. devices: names of the accelerators or CPUs in use.
     """
     return {
-        "versions": {
-            "python": platform.python_version(),
-            "jaxcv": jaxcv.__version__,
-            **{name: _version(name) for name in _PACKAGES},
-        },
+        "versions": versions(),
         "git": git(Path(jaxcv.__file__).parent.parent),
         "machine": {
             "hostname": platform.node(),
@@ -40,6 +36,15 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
         "seed": seed,
         "data": dict(data),
         "time": {"start": datetime.now(UTC).isoformat(timespec="seconds")},
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python, of this package and of those under it; None for what is not installed."""
+    return {
+        "python": platform.python_version(),
+        "jaxcv": jaxcv.__version__,
+        **{name: _version(name) for name in _PACKAGES},
     }
 
 
