@@ -169,7 +169,7 @@ def test_confusion_matrix_against_sklearn(drawn):
     cells = {text.get_position(): text.get_text() for text in axes.texts}  # (predicted, true)
     for row, column in np.ndindex(3, 4):
         percent = 100 * counts[row, column] / counts[row].sum()
-        expected = None if percent == 0 else "<1" if percent < 0.5 else f"{percent:.0f}"
+        expected = None if percent == 0 else "<1" if percent < 1 else f"{percent:.0f}"
         assert cells.get((column, row)) == expected
     assert "<1" in cells.values()
     assert axes.get_title() == f"accuracy {100 * accuracy_score(true, predicted):.2f} % of 2000 examples"

@@ -95,7 +95,7 @@ def _number(axes: Axes, x: float, y: float, text: str, *, white: bool, size: flo
 
 
 def _percent(part: float) -> str:
-    return "<1" if part < 0.005 else f"{100 * part:.0f}"
+    return "<1" if part < 0.01 else f"{100 * part:.0f}"
 
 
 def _decimals(score: float) -> str:
