@@ -2,6 +2,7 @@
 
 import itertools
 
+import data_files
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 import runs
 from jaxcv import predict, train
 from jaxcv.data.source import Info
-from jaxcv.errors import ConfigError, UserError
+from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.mesh import make_mesh
 from jaxcv.models import fcn8s, pool_upsample
 from jaxcv.report.log import read_arrays
@@ -117,6 +118,51 @@ def test_a_whole_run_of_colourisation_draws_what_it_learned(tmp_path):
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"curves", "schedules", "views", "colors"}
     first = read_arrays(tmp_path / "examples" / "0.npz")
     assert first.keys() == {"prediction"} and first["prediction"].shape == (4, 32, 32)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """A tiny run of the land-cover config on tiles whose upper half is one class and whose lower half another."""
+    root = tmp_path_factory.mktemp("tiles")
+    masks = []
+    for i in range(8):
+        mask = np.full((80, 80, 3), (60, 16, 152))
+        mask[20 + 5 * i :] = (226, 169, 41)
+        mask[:, :4] = (155, 155, 155)  # no class's colour
+        masks.append(mask)
+    for split in ("train", "validation"):
+        data_files.land_cover(root / "dubai_512" / split, masks)
+    config = runs.load_config("landcover", "dubai,tiny")
+    config.data.dir = str(root)
+    config.eval.named = ("0005", "0002")
+    workdir = root / "run"
+    return root, workdir, train.run(config, workdir)
+
+
+@pytest.mark.slow  # colourisation is the task's whole run in the other tests
+def test_a_whole_run_of_segmentation_draws_the_images_that_are_named(tiles):
+    _, workdir, values = tiles
+    assert 0 < values["test/acc/pixel"] <= 1 and 0 <= values["test/miou/pooled_nanmean"] <= 1
+    figures = {path.stem for path in (workdir / "figures").iterdir()}
+    assert figures == {"curves", "schedules", "views", "confusion", "class_iou", "masks", "overlays"}
+    examples = [read_arrays(file)["prediction"] for file in sorted((workdir / "examples").iterdir())]
+    assert {e.shape for e in examples} == {(2, 64, 64)} and len(examples) == 3
+    confusion = read_arrays(workdir / "result.npz")["test/confusion"]
+    void = 8 * 64 * round(64 * 4 / 80)
+    assert confusion.sum() == 8 * 64 * 64 and confusion[-1].sum() == void
+
+
+@pytest.mark.slow  # colourisation is the task's whole run in the other tests
+def test_masks_are_predicted_from_the_workdir_alone(tiles, tmp_path):
+    root, workdir, _ = tiles
+    images = root / "dubai_512" / "validation"
+    with pytest.raises(DataError, match="there is no folder"):
+        next(predict.masks(predict.load_run(workdir), tmp_path / "none"))
+    code, out, err = runs.run("predict.py", f"--workdir={workdir}", f"--images={images}", f"--out={tmp_path / 'out'}")
+    assert code == 0 and "masks of 16 images" in out, err
+    assert len(list((tmp_path / "out").iterdir())) == 32
+    code, out, err = runs.run("predict.py", f"--workdir={workdir}", f"--images={images}", "--out=x.csv")
+    assert code == 1 and err == "error: say --out=DIR, a folder for the masks.\n"
 
 
 def test_windows_cover_an_image_and_overlap():
