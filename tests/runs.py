@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import data_files
 import jax
 import numpy as np
 
+import data_files
 from jaxcv.checkpoint import restore_raw
 from jaxcv.report.log import read_arrays
 

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import data_files
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+import data_files
 import runs
 from jaxcv import predict, sweep, train
 from jaxcv.data.source import Info

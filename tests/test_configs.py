@@ -2,11 +2,11 @@
 
 import runpy
 
-import data_files
 import jax
 import numpy as np
 import pytest
 
+import data_files
 import runs
 from jaxcv.experiment import build, make_model
 from jaxcv.summary import size, trace

@@ -7,10 +7,10 @@ import re
 import struct
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
 
+import data_files
 from jaxcv.data import cifar10, fashion_mnist
 from jaxcv.errors import ConfigError, DataError
 

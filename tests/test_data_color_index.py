@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+import data_files
 from jaxcv.data import cifar10, color_index
 from jaxcv.errors import ConfigError, DataError
 

@@ -7,11 +7,11 @@ import struct
 import zlib
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
 from PIL import Image
 
+import data_files
 from jaxcv.data import image_folder
 from jaxcv.errors import ConfigError, DataError
 

@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
 
+import data_files
 from jaxcv.data import image_folder, pipeline
 from jaxcv.data.source import Arrays, Info
 from jaxcv.errors import ConfigError, DataError, UserError

@@ -5,12 +5,12 @@ import os
 import pickle
 from pathlib import Path
 
-import data_files
 import numpy as np
 import pytest
 from matplotlib.path import Path as Curve
 from PIL import Image
 
+import data_files
 from jaxcv.data import coco, flowers17, mask_folder
 from jaxcv.data.pipeline import gather
 from jaxcv.errors import ConfigError, DataError

@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from goldens import make_layers
-from goldens.parity import draw_weights, uniform
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from goldens import make_layers
+from goldens.parity import draw_weights, uniform
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import layers
 

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import optax
 import pytest
+
 from goldens import make_losses
 from goldens.make_losses import ALPHA, CLASS_WEIGHT, CLASSES, EPSILON, GAMMA, SMOOTHING, VOID
-
 from jaxcv import losses
 
 GOLDEN = np.load(make_losses.FILE, allow_pickle=False)

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+
 from goldens.make_basenet import CASES, FILE, ROWS
 from goldens.parity import Case, build, check_eval, check_train, count, sizes
-
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import basenet
 

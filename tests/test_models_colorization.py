@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
+
 from goldens.make_colorization import CASES, FILE
 from goldens.parity import check_eval, check_train, count, sizes
-
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import conv_transpose, pool_upsample
 

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+
 from goldens.make_efficientnet import CASES, FILE
 from goldens.parity import QUICK, Case, abstract, build, check_eval, count, error, images, probe, thin, uniform
-
 from jaxcv.errors import ConfigError
 from jaxcv.models import efficientnet, layers
 from jaxcv.models.weights import to_torch

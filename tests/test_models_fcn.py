@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from goldens import make_fcn
 from goldens.parity import Case, abstract, check_eval, check_train, count, sizes
-
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import fcn8s, fcn16s, fcn32s
 

@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from goldens import make_resnet
 from goldens.parity import Case, abstract, build, check_eval, check_train, count, error, evaluate, images, sizes, thin
-
 from jaxcv.errors import ConfigError
 from jaxcv.models import resnet
 

@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax.errors import InvalidRngError
+
 from goldens import make_resnet_fcn
 from goldens.parity import Case, abstract, check_eval, check_train, count, sizes, train_sizes
-
 from jaxcv.errors import ConfigError
 from jaxcv.models import resnet_fcn
 

@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 import pytest
+
 from goldens import make_unet
 from goldens.parity import Case, abstract, check_eval, check_train, count, sizes
-
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import unet
 

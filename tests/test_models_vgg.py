@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+
 from goldens.make_vgg import CASES, FILE
 from goldens.parity import Case, abstract, build, check_eval, check_train, count, sizes
-
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import vgg
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goldens.make_ops import pixels
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats
 
+from goldens.make_ops import pixels
 from jaxcv.errors import UserError
 from jaxcv.ops import autoaugment
 from jaxcv.ops.autoaugment import OPS, POLICIES, SIGNED, magnitudes

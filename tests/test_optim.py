@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from goldens import make_optim
 
+from goldens import make_optim
 from jaxcv.errors import ConfigError
 from jaxcv.optim import OPTIMIZERS, averaged, make_optimizer, not_bias_or_norm
 

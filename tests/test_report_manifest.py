@@ -2,7 +2,9 @@
 
 import json
 import platform
+import shlex
 import subprocess
+import sys
 from datetime import datetime
 from importlib import metadata
 
@@ -25,7 +27,7 @@ def test_manifest(tmp_path):
         assert made["versions"][name] == metadata.version(name)
     assert (made["seed"], made["data"], made["workdir"]) == (3, {"train": "ab12"}, str(tmp_path))
     assert made["machine"]["devices"] == ["cpu:0"] and made["machine"]["hostname"] == platform.node()
-    assert "pytest" in made["command"]
+    assert made["command"] == shlex.join(sys.orig_argv)
     assert abs(datetime.now().astimezone() - datetime.fromisoformat(made["time"]["start"])).seconds < 60
     write_json(tmp_path / "manifest.json", made)
     assert json.loads((tmp_path / "manifest.json").read_text()) == made

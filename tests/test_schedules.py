@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from goldens import make_optim
 
+from goldens import make_optim
 from jaxcv.errors import ConfigError
 from jaxcv.schedules import make_schedule
 

@@ -2,7 +2,6 @@
 
 import itertools
 
-import data_files
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+import data_files
 import runs
 from jaxcv import predict, train
 from jaxcv.data.source import Info

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from goldens.parity import Case, main
-
 from jaxcv.models import conv_transpose, pool_upsample
 
 FILE = Path(__file__).with_name("colorization.npz")

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from goldens.parity import Case, import_torchvision, main
-
 from jaxcv.models import fcn8s, fcn16s, fcn32s
 
 FILE = Path(__file__).with_name("fcn.npz")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from goldens.parity import draw_weights, uniform
 
 FILE = Path(__file__).with_name("layers.npz")

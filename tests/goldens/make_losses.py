@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from goldens.parity import import_torchvision, uniform
 
 FILE = Path(__file__).with_name("losses.npz")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+
 from goldens.parity import import_torchvision
 
 CROPS = [((3, 2, 9, 11), (4, 5)), ((0, 5, 12, 7), (17, 9)), ((4, 0, 6, 6), (6, 6)), ((1, 1, 11, 3), (3, 11))]

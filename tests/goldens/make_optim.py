@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from goldens.parity import uniform
 
 FILE = Path(__file__).with_name("optim.npz")

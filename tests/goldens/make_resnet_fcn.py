@@ -5,7 +5,6 @@ from typing import Any
 
 from goldens.make_resnet import WIDTH, build_narrow
 from goldens.parity import Case, import_torchvision, main
-
 from jaxcv.models import resnet_fcn
 
 FILE = Path(__file__).with_name("resnet_fcn.npz")
