@@ -55,7 +55,7 @@ def made_with(manifest: Mapping) -> dict:
     """What a manifest says of the code, the libraries and the machine on which the last bits depend."""
     machine = manifest.get("machine", {})
     known = {**manifest.get("versions", {}), "git": manifest.get("git") or {}}
-    return known | {name: machine[name] for name in ("cpu", "devices") if name in machine}
+    return known | {name: machine[name] for name in ("cpu", "cores", "devices") if name in machine}
 
 
 def cut_back(workdir: Path, step: int | None) -> None:

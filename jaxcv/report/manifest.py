@@ -28,6 +28,7 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
             "hostname": platform.node(),
             "platform": platform.platform(),
             "cpu": _cpu(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "devices": list(devices),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
