@@ -32,7 +32,8 @@ def start(script, *flags, cache=None, **settings):
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         }
-    return subprocess.Popen(
+    since = time.time()
+    process = subprocess.Popen(
         [sys.executable, str(ROOT / "launch" / script), *flags],
         cwd=ROOT,
         env=environment(**settings),
@@ -40,6 +41,8 @@ def start(script, *flags, cache=None, **settings):
         stderr=subprocess.PIPE,
         text=True,
     )
+    process.since = since  # for `until`
+    return process
 
 
 def environment(*, devices=1, **settings):
@@ -72,10 +75,11 @@ def run(script, *flags, **options):
 
 
 def until(process, workdir, step, timeout=300):
-    """Waits until the run has logged `step`."""
+    """Waits until the run has logged `step`; what a process before it had logged does not count."""
     path = Path(workdir) / "metrics.jsonl"
     for _ in range(int(timeout / 0.01)):
-        if path.exists() and any(row["step"] >= step for row in lines(path)):
+        own = path.exists() and path.stat().st_mtime > process.since
+        if own and any(row["step"] >= step for row in lines(path)):
             return
         if process.poll() is not None:
             raise AssertionError(f"the run ended before step {step}: {process.communicate()[1]}")
