@@ -37,7 +37,7 @@ def finetune() -> ConfigDict:
                 "folder": "hymenoptera_data",  # holds train/CLASS/ and val/CLASS/
                 "dir": "",  # holds the folder; empty: $JAXCV_DATA
                 "workers": 4,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "size": 256,  # px, the square to which images are decoded
                 "holdout": 0.2,  # share of the training images kept back as the split val
             },

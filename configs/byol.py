@@ -44,7 +44,7 @@ def demo() -> ConfigDict:
             "data": {
                 "name": "shapes",
                 "workers": 0,  # processes that read ahead; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "size": 32,  # px
             },
             "augment": demo_views(),

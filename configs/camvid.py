@@ -46,7 +46,7 @@ def eleven() -> ConfigDict:
                 "folder": "CamVid",  # holds train/, trainannot/, val/, valannot/, test/, testannot/
                 "dir": "",  # holds the folder; empty: $JAXCV_DATA
                 "workers": 4,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "height": 352,  # px, to which images are resized
                 "width": 480,  # px
                 "classes": CLASSES,

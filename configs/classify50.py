@@ -37,7 +37,7 @@ def vgg16() -> ConfigDict:
                 "test_folder": "val_50",
                 "dir": "",  # holds the folder; empty: $JAXCV_DATA
                 "workers": 0,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "size": 32,  # px, the square to which images are decoded
                 "holdout": 0.1,  # share of the training images kept back as the split val
             },

@@ -49,7 +49,7 @@ def best() -> ConfigDict:
                 "folder": "coco",  # holds train2017/, val2017/ and annotations/instances_{train,val}2017.json
                 "dir": "",  # holds the folder; empty: $JAXCV_DATA
                 "workers": 4,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "height": 224,  # px, to which images are resized
                 "width": 224,  # px
                 "groups": ("sports", "accessory", "animal", "vehicle", "person"),  # supercategories; 0: background

@@ -48,7 +48,7 @@ def conv_transpose() -> ConfigDict:
                 "holdout": 0,  # training images kept back as the split val
                 "dir": "",  # holds cifar-10-batches-py; empty: $JAXCV_DATA
                 "workers": 0,  # processes that read ahead; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
             },
             "augment": {},
             "model": NETWORKS["conv_transpose"],

@@ -49,7 +49,7 @@ def improved() -> ConfigDict:
                 "name": "fashion_mnist",
                 "dir": "",  # holds fashion_mnist/*.gz; empty: $JAXCV_DATA
                 "workers": 0,  # processes that read ahead; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "holdout": 5000,  # training images kept back as the split val
             },
             "augment": {"order": ("flip",), "flip": {"p": 0.5}},

@@ -36,7 +36,7 @@ def cross_entropy() -> ConfigDict:
                 "name": "flowers17",
                 "dir": "",  # holds flowers17/ with jpg/, trimaps/ and datasplits.mat; empty: $JAXCV_DATA
                 "workers": 4,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "height": 224,  # px, to which images are resized
                 "width": 224,  # px
                 "train_lists": ("trn1", "trn2", "trn3"),

@@ -55,7 +55,7 @@ def base() -> ConfigDict:
                 "folder": "p2_data",  # holds train/ and validation/, with NNNN_sat.jpg and NNNN_mask.png
                 "dir": "",  # holds the folder; empty: $JAXCV_DATA
                 "workers": 4,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "height": 256,  # px, to which images are resized
                 "width": 256,  # px
                 "classes": CLASSES,

@@ -42,7 +42,7 @@ def full() -> ConfigDict:
                 "labels": "{folder}.csv",
                 "dir": "",  # holds the folder; empty: $JAXCV_DATA
                 "workers": 4,  # processes that decode; 0: threads of this one
-                "limit": 0,  # use the first so many images of each split; 0: all
+                "limit": 0,  # use so many images of each split; 0: all
                 "size": 128,  # px, the square to which images are decoded
                 "holdout": 0.1,  # share of the training images kept back as the split val
                 "mean": (0.4705, 0.4495, 0.4037),

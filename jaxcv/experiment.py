@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxcv.config import call, load, require, steps, without
 from jaxcv.data.pipeline import train_batches
-from jaxcv.data.source import Info, first, named
+from jaxcv.data.source import Info, named, spread
 from jaxcv.errors import ConfigError
 from jaxcv.freeze import freeze
 from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
@@ -63,9 +63,9 @@ def build(config: Any) -> Experiment:
 
     data = load("data", config.data.name, "source", group="data")
     options, limit = without(config.data, "name", "workers", "limit"), config.data.limit
-    sources = {split: first(call(data.source, options, group="data", split=split), limit) for split in SPLITS}
+    sources = {split: spread(call(data.source, options, group="data", split=split), limit) for split in SPLITS}
     drawn = config.eval.get("named", ())
-    examples = named(sources["val"], drawn) if drawn else first(sources["val"], config.eval.examples)
+    examples = named(sources["val"], drawn) if drawn else spread(sources["val"], config.eval.examples)
     info, count = sources["train"].info, len(sources["train"])
     if count < train.batch_size:
         raise ConfigError(

@@ -99,13 +99,13 @@ def test_unknown_split():
         source.check_split("valid")
 
 
-def test_first_cuts_a_source_and_says_so_in_the_fingerprint():
-    whole = source.Arrays({"x": np.arange(5)}, INFO)
-    cut = source.first(whole, 3)
-    assert whole.names == ["0", "1", "2", "3", "4"] and cut.names == ["0", "1", "2"]
-    assert len(cut) == 3 and [int(cut[i]["x"]) for i in range(3)] == [0, 1, 2]
+def test_some_examples_are_spread_over_a_source_which_its_fingerprint_says():
+    whole = source.Arrays({"x": np.arange(7)}, INFO)
+    cut = source.spread(whole, 3)
+    assert whole.names == ["0", "1", "2", "3", "4", "5", "6"] and cut.names == ["0", "2", "4"]
+    assert len(cut) == 3 and [int(cut[i]["x"]) for i in range(3)] == [0, 2, 4]
     assert cut.info.fingerprint != INFO.fingerprint and cut.info._replace(fingerprint=INFO.fingerprint) == INFO
-    assert source.first(whole, 0) is whole and source.first(whole, 5) is whole
+    assert source.spread(whole, 0) is whole and source.spread(whole, 7) is whole
     with pytest.raises(IndexError):
         cut[3]
 
