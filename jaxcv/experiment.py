@@ -56,6 +56,8 @@ class Experiment(NamedTuple):
 def build(config: Any) -> Experiment:
     """Builds what the config says. Raises UserError for what cannot be built, naming the key."""
     require(config, *KEYS)
+    if config.seed < 0:
+        raise ConfigError(f"config.seed={config.seed} must be 0 or more.")
     mesh = make_mesh()
     train = config.train
     check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
@@ -73,6 +75,10 @@ def build(config: Any) -> Experiment:
         )
     steps_per_epoch = count // train.batch_size
     total_steps = steps(train, "total", group="train", steps_per_epoch=steps_per_epoch)
+    if total_steps < 1:
+        raise ConfigError(
+            f"config.train.total_steps or total_epochs makes no step; an epoch is {steps_per_epoch} of them."
+        )
 
     network = make_network(config, info)
     kind, options = network.kind, without(config.task, "name")

@@ -1,7 +1,8 @@
 """How a run goes on: only as what it began as, and without what it had written after its last checkpoint."""
 
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from jaxcv.processes import is_first
 from jaxcv.report.log import write_atomic, write_json
 
 
-def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool) -> None:
+def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool) -> Callable[[], None]:
     """Compares config, data and versions with those of the run that `workdir` holds, and tells what differs.
 
     Raises UserError where config or data would make it another run. With `override` it becomes that run: the new
-    config.json and manifest.json are written, the old ones kept beside them with a number.
+    config.json and manifest.json are written, the old ones kept beside them with a number. Returns the function that
+    does so, to be called once the state is there: before, nothing is changed.
     """
     now = {"config.json": json.loads(config.to_json()), "manifest.json": facts(config, experiment, workdir)}
     then = {name: _read(workdir / name, override) for name in now}
@@ -32,10 +34,8 @@ def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool)
     if override and (different or data):
         for line in (*different, *(f"data of the split {line}" for line in data)):
             print(f"Overridden: {line}")
-        for name, content in now.items() if is_first() else ():
-            _keep(workdir / name)
-            write_json(workdir / name, {**content, **_frozen(then[name])})
-        return
+        files = {name: {**content, **_frozen(then[name])} for name, content in now.items()}
+        return functools.partial(_write, workdir, files, keep=True)
     way = "name another --workdir, or go on all the same with --override."
     if different:
         more = f" and {len(different) - 1} more" if len(different) > 1 else ""
@@ -47,8 +47,7 @@ def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool)
         raise UserError(
             f"{workdir} holds a run on other data (fingerprint of the split {data[0]}); restore the data, {way}"
         )
-    if harmless and is_first():
-        write_json(workdir / "config.json", new)
+    return functools.partial(_write, workdir, {"config.json": new} if harmless else {}, keep=False)
 
 
 def made_with(manifest: Mapping) -> dict:
@@ -96,10 +95,12 @@ def _frozen(manifest: Mapping) -> dict:
     return {name: manifest[name] for name in ("frozen_sha256",) if name in manifest}
 
 
-def _keep(path: Path) -> None:
-    """Copies a file beside itself under the first number that is free."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.{number}")).exists():
-        number += 1
-    if path.exists():
-        write_atomic(kept, path.read_bytes())
+def _write(workdir: Path, files: Mapping[str, dict], *, keep: bool) -> None:
+    """Writes JSON files, and with `keep` copies the old ones beside themselves under the first number that is free."""
+    for name, content in files.items() if is_first() else ():
+        path, number = workdir / name, 1
+        while (kept := path.with_name(f"{name}.{number}")).exists():
+            number += 1
+        if keep and path.exists():
+            write_atomic(kept, path.read_bytes())
+        write_json(path, content)

@@ -25,6 +25,7 @@ from jaxcv.processes import agree, is_alone, is_first, stop_at
 from jaxcv.report import figures
 from jaxcv.report.log import Log, no_log, open_log, read_metrics, write_arrays
 from jaxcv.report.progress import Progress
+from jaxcv.report.tables import lower_is_better
 from jaxcv.resume import cut_back, guard
 from jaxcv.step import TrainState
 from jaxcv.stop import Stopped, never
@@ -79,10 +80,12 @@ def _go(
     """Begins or resumes, trains and finishes. Raises Stopped when `asked`, once all that is done is saved."""
     if asked():
         raise Stopped
-    if agree(checkpoints.latest() is not None):
-        guard(config, workdir, experiment, override=override)
+    begun = agree(checkpoints.latest() is not None)
+    accept = guard(config, workdir, experiment, override=override) if begun else None
     again = "none is left, and the run starts from step 0"
     step, state = checkpoints.restore(checkpoints.latest, experiment.abstract, otherwise=again) or (None, None)
+    if accept:
+        accept()
     if is_first():
         cut_back(workdir, step)
     checkpoints.check_space(experiment.abstract, saves=1 if step else KEPT + 1)
@@ -186,7 +189,7 @@ def _score(config: Any, values: Mapping[str, float]) -> float | None:
         return None
     if name not in values:
         raise ConfigError(f"config.eval.best={name!r} is no metric of this run; {nearest(name, list(values))}")
-    return -values[name] if name.endswith("loss") else values[name]
+    return -values[name] if lower_is_better(name) else values[name]
 
 
 def _exhausted(config: Any, workdir: Path) -> bool:

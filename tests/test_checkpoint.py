@@ -66,6 +66,13 @@ def test_a_state_comes_back_bit_for_bit_in_its_own_types(tmp_path):
     np.testing.assert_array_equal(raw["params"]["layer1.0"]["kernel"], state(3).params["layer1.0"]["kernel"])
 
 
+@pytest.mark.parametrize("folder", sorted((runs.ROOT / "tests/goldens").glob("checkpoint-*")), ids=lambda x: x.name)
+def test_what_each_version_has_saved_is_read(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "old")
+    step, found = restored(tmp_path / "old")
+    assert step == 7 and same(found, state(7))
+
+
 def test_the_latest_two_and_the_best_are_kept(tmp_path):
     checkpoints = saved(tmp_path, {1: 0.1, 2: 0.9, 3: float("nan"), 4: 0.5, 5: None, 6: float("inf")})
     assert kept(tmp_path) == ["2", "5", "6"]

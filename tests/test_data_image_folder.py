@@ -135,9 +135,9 @@ def _saved(mode: str, form: str, size: tuple[int, int] = (20, 20)) -> bytes:
     [
         (_saved("RGB", "JPEG")[:-200], "image file is truncated"),
         (_saved("RGB", "PNG")[:50], "truncated|broken"),
-        (b"<html>not found</html>", "cannot identify image file"),
-        (b"", "cannot identify image file"),
-        (_saved("RGB", "GIF"), "cannot identify image file"),  # a form that is not allowed, whatever its name
+        (b"<html>not found</html>", "is no JPEG, PNG, WEBP image"),
+        (b"", "is no JPEG, PNG, WEBP image"),
+        (_saved("RGB", "GIF"), "is no JPEG, PNG, WEBP image"),  # a form that is not allowed, whatever its name
         (_claim(20000, 20000), "decompression bomb"),
         (_claim(12000, 9000), "12000x9000 pixels are too many"),
         (_saved("L", "PNG", (300000, 1)), "300000x1 pixels are too long and thin"),

@@ -114,7 +114,7 @@ def test_labels_that_no_class_has(tmp_path):
     path = tmp_path / "CamVid/trainannot/train_001.png"
     data_files.mask(path, np.pad([[77]], ((3, 14), (5, 18))))
     assert camvid(tmp_path)[0]["mask"].max() == 11
-    with pytest.raises(DataError, match=rf"^{path} has the label 77 at x=5, y=3, which no class has; data.outside"):
+    with pytest.raises(DataError, match=rf"^{path} has the label 77 at x=5, y=3, which is none of .*; data.outside"):
         camvid(tmp_path)[1]
     with pytest.raises(DataError, match="has the label 11 at x="):  # without `ignore` it is not known
         camvid(tmp_path, ignore=255)[0]
@@ -155,7 +155,7 @@ def test_colours_that_no_class_has(tmp_path):
     mask = np.array([[CYAN, BLACK], [BLACK, RED]], np.uint8).repeat(2, 0).repeat(2, 1)
     data_files.land_cover(tmp_path / "land/train", [mask])
     path = tmp_path / "land/train/0000_mask.png"
-    with pytest.raises(DataError, match=rf"^{path} has the colour \[255, 0, 0\] at x=2, y=2, which no class has; data"):
+    with pytest.raises(DataError, match=rf"^{path} has the colour \[255, 0, 0\] at x=2, y=2, which is none of data"):
         land(tmp_path)[0]
     assert land(tmp_path, outside=255)[0]["mask"].tolist() == [[0, 0, 6, 6]] * 2 + [[6, 6, 255, 255]] * 2
     near = land(tmp_path, colors=(*LAND["colors"][:-1], (1, 0, 0)), outside=255)  # colours are compared exactly
@@ -188,7 +188,7 @@ def test_pairs_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match=rf"^{mask}: mode I;16 has more than 8 bits a channel"):
         camvid(tmp_path)[1]
     Image.fromarray(np.zeros((18, 24), np.uint8)).save(mask, "JPEG")  # its labels would be blurred
-    with pytest.raises(DataError, match=rf"^{mask}: cannot identify image file"):
+    with pytest.raises(DataError, match=rf"^{mask}: this is no PNG image"):
         camvid(tmp_path)[1]
     for path in (image, mask):
         whole = path.read_bytes()

@@ -187,7 +187,7 @@ def rewritten(begun, tmp_path, **changed):
 
 
 def test_the_same_config_goes_on_without_a_word(begun, capsys):
-    resume.guard(*begun[::2], begun[1], override=False)
+    resume.guard(*begun[::2], begun[1], override=False)()
     assert capsys.readouterr().out == ""
 
 
@@ -198,18 +198,30 @@ def test_another_config_stops_and_override_keeps_the_old_one(begun, tmp_path, ca
     with pytest.raises(UserError, match=r"another config \(optim.lr: 0.001 -> 0.5 and 1 more\); .* --override"):
         resume.guard(config, workdir, experiment, override=False)
     assert (workdir / "config.json").read_text() == old
-    resume.guard(config, workdir, experiment, override=True)
+    resume.guard(config, workdir, experiment, override=True)()
     assert capsys.readouterr().out == "Overridden: optim.lr: 0.001 -> 0.5\nOverridden: seed: 0 -> 3\n"
     assert (workdir / "config.json.1").read_text() == old
     assert json.loads((workdir / "config.json").read_text())["optim"]["lr"] == 0.5
     assert json.loads((workdir / "manifest.json").read_text())["frozen_sha256"] == "abc"
-    resume.guard(config, workdir, experiment, override=False)
+    resume.guard(config, workdir, experiment, override=False)()
+
+
+def test_an_override_that_cannot_be_leaves_the_run_as_it_was(whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    config = runs.load_config("byol", "tiny")
+    config.model.width = 8
+    files = ("config.json", "manifest.json", "metrics.jsonl", "result.json")
+    before = [(tmp_path / "run" / name).read_bytes() for name in files]
+    with pytest.raises(UserError, match="is float32.* there, but float32.* in this config"):
+        train.run(config, tmp_path / "run", override=True)
+    assert [(tmp_path / "run" / name).read_bytes() for name in files] == before
+    assert not list((tmp_path / "run").glob("*.1"))
 
 
 def test_keys_that_change_no_bit_pass(begun, tmp_path, capsys):
     config, experiment, workdir = rewritten(begun, tmp_path)
     config.data.workers, config.train.save_every_epochs = 2, 0.5
-    resume.guard(config, workdir, experiment, override=False)
+    resume.guard(config, workdir, experiment, override=False)()
     told = capsys.readouterr().out
     assert "changes nothing that it computes: data.workers: 0 -> 2, train.save_every_epochs: 1.0 -> 0.5." in told
     assert json.loads((workdir / "config.json").read_text())["data"]["workers"] == 2
@@ -224,9 +236,9 @@ def test_other_data_stop_and_other_versions_are_told(begun, tmp_path, capsys):
     ):
         resume.guard(config, workdir, experiment, override=False)
     assert "Since this run began, jax: 0.1 -> " in capsys.readouterr().out
-    resume.guard(config, workdir, experiment, override=True)
+    resume.guard(config, workdir, experiment, override=True)()
     assert "Overridden: data of the split val: 0123 -> " in capsys.readouterr().out
-    resume.guard(config, workdir, experiment, override=False)
+    resume.guard(config, workdir, experiment, override=False)()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", None])
@@ -235,7 +247,7 @@ def test_a_config_that_cannot_be_read_stops(begun, tmp_path, content):
     (workdir / "config.json").unlink() if content is None else (workdir / "config.json").write_text(content)
     with pytest.raises(UserError, match="config.json cannot be read, so nobody knows what the run there is"):
         resume.guard(config, workdir, experiment, override=False)
-    resume.guard(config, workdir, experiment, override=True)
+    resume.guard(config, workdir, experiment, override=True)()
     assert json.loads((workdir / "config.json").read_text())["seed"] == 0
 
 

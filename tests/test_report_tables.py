@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from jaxcv.errors import DataError
-from jaxcv.report.tables import closing_table, format_value, markdown, to_csv, to_latex, to_markdown
+from jaxcv.report.tables import closing_table, format_value, lower_is_better, markdown, to_csv, to_latex, to_markdown
 
 
 @pytest.mark.parametrize(
@@ -161,3 +161,8 @@ def test_a_table_without_seeds():
         to_markdown([])
     with pytest.raises(ValueError):
         markdown(["a", "b"], [["x"]])
+
+
+@pytest.mark.parametrize(("metric", "lower"), [("val/loss", 1), ("val/loss/batch_mean", 1), ("test/miou/pooled", 0)])
+def test_a_loss_is_better_when_it_is_lower(metric, lower):
+    assert lower_is_better(metric) == lower

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxcv.errors import ConfigError, DataError
 
@@ -23,6 +23,8 @@ def load(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> Image.
             if image.mode.startswith("I") or image.mode == "F":
                 raise ValueError(f"mode {image.mode} has more than 8 bits a channel, save it with 8")
             return ImageOps.exif_transpose(image)
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: this is no {', '.join(formats)} image") from None
     except Exception as error:  # a damaged file can fail in any way at all
         raise DataError(f"{path}: {error}") from error
 

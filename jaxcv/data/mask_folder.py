@@ -40,12 +40,16 @@ def read_mask(path: Path, table: np.ndarray, *, colors: Sequence[Sequence[int]] 
     labels = table[values]
     if labels.min() < 0:
         y, x = np.argwhere(labels < 0)[0]
-        what = "colour" if colors else "label"
-        raise DataError(
-            f"{path} has the {what} {pixels[y, x].tolist()} at x={x}, y={y}, which no class has; "
-            "data.outside can say what such pixels become"
-        )
+        found = f"{path} has the {'colour' if colors else 'label'} {pixels[y, x].tolist()} at x={x}, y={y}"
+        allowed = "is none of data.colors" if colors else f"is none of {_spans(np.flatnonzero(table >= 0))}"
+        raise DataError(f"{found}, which {allowed}; data.outside can say what such pixels become")
     return labels.astype(np.uint8)
+
+
+def _spans(labels: np.ndarray) -> str:
+    """Ascending numbers as "0..10, 255"."""
+    parts = np.split(labels, np.flatnonzero(np.diff(labels) > 1) + 1)
+    return ", ".join(f"{part[0]}..{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
 
 
 def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tuple[Path, Path]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxcv.report import figures
 from jaxcv.report.log import write_atomic
-from jaxcv.report.tables import to_csv, to_latex, to_markdown
+from jaxcv.report.tables import lower_is_better, to_csv, to_latex, to_markdown
 
 
 def write(
@@ -37,7 +37,7 @@ def write(
         for i, label in enumerate(classes if any(per_class.values()) else ()):
             row[f"accuracy of {label}"] = [values[i] for values in per_class[name]]
         rows.append(row)
-    best = {metric: min if metric.endswith("loss") else max for metric in metrics}
+    best = {metric: min if lower_is_better(metric) else max for metric in metrics}
     write_atomic(folder / "table.md", to_markdown(rows, best=best).encode())
     write_atomic(folder / "table.tex", to_latex(rows, best=best).encode())
     write_atomic(folder / "table.csv", to_csv(rows).encode())

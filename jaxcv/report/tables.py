@@ -23,6 +23,11 @@ _LATEX = str.maketrans(
 )
 
 
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric, "split/name", is a loss: "val/loss", "val/loss/batch_mean"."""
+    return "loss" in metric.split("/")
+
+
 def statistics(values: Sequence[float | None]) -> tuple[float, float, int]:
     """(mean, sample standard deviation, number) of the values that are not None; NaN where they are too few."""
     found = np.array([value for value in values if value is not None], float)
