@@ -104,12 +104,16 @@ def digest(workdir, step):
 
 def flags_of(name, root):
     """The command line of a tiny run; `root`: where its data are to be."""
+    small = ()
     if name == "fashion_mnist":
-        if not root.exists():
+        if not (root / name).exists():
             data_files.fashion_mnist(root, train=160, test=40)
         small = (f"data.dir={root}", "data.limit=128", "data.holdout=32", "train.log_every_steps=1")
-        return [f"--config=configs/{name}.py:tiny", *(f"--config.{x}" for x in small)]
-    return [f"--config=configs/{name}.py:tiny"]
+    elif name == "camvid":
+        if not (root / "CamVid").exists():
+            data_files.camvid(root / "CamVid", counts={"train": 16, "val": 4, "test": 4}, size=(64, 32))
+        small = (f"data.dir={root}",)
+    return [f"--config=configs/{name}.py:tiny", *(f"--config.{x}" for x in small)]
 
 
 def steps(workdir):

@@ -1,6 +1,6 @@
 """Kills runs at random, lets them go on, and compares what they end with: not one bit may differ.
 
-python tests/soak.py --kills=100 [--seed=0] [--configs=colorize,byol,fashion_mnist]
+python tests/soak.py --kills=100 [--seed=0] [--configs=colorize,byol,fashion_mnist,camvid]
 python tests/soak.py --damage [--configs=...]      every file of a real run's last checkpoint flipped, cut, deleted
 """
 
@@ -26,7 +26,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--configs", default="colorize,byol,fashion_mnist")
+    parser.add_argument("--configs", default="colorize,byol,fashion_mnist,camvid")
     parser.add_argument("--damage", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
