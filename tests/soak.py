@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 import runs
 
@@ -29,6 +30,7 @@ def main():
     parser.add_argument("--configs", default="colorize,byol,fashion_mnist,camvid")
     parser.add_argument("--damage", action="store_true")
     options = parser.parse_args()
+    logging.set_verbosity(logging.FATAL)  # orbax misses a file that it has no need of
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         whole = {name: run_whole(name, root) for name in options.configs.split(",")}
@@ -113,8 +115,6 @@ def phase_of(workdir, began, due):
 
 def damage(whole, root):
     """Files whose damage gave another state; none if each was harmless, or noticed and the step before used."""
-    from absl import logging
-
     from jaxcv.checkpoint import Checkpoints, read
     from jaxcv.digests import by_name
     from jaxcv.experiment import build
@@ -123,7 +123,6 @@ def damage(whole, root):
     def bits(state):
         return {name: np.asarray(leaf).tobytes() for name, leaf in by_name(state).items()}
 
-    logging.set_verbosity(logging.FATAL)
     differ, outcomes = [], Counter()
     for name, (workdir, _) in whole.items():
         experiment, last = build(read_config(workdir)), runs.steps(workdir)[-1]
