@@ -131,8 +131,8 @@ def small(config: ConfigDict) -> None:
         config.model.hidden = 256
     else:
         config.model.update({"depth": 18})
-    config.optim.update({"name": "adamw", "lr": 1e-3, "schedule": "cosine", "warmup_epochs": 0.5})
-    config.train.update({"batch_size": 128, "total_epochs": 8.0, "save_every_epochs": 2.0})
+    config.optim.update({"name": "adamw", "lr": 5e-4, "schedule": "cosine", "warmup_epochs": 0.5})
+    config.train.update({"batch_size": 32, "total_epochs": 3.0, "save_every_epochs": 1.0})
     config.eval.update({"every_epochs": 1.0, "batch_size": 250})
 
 

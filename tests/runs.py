@@ -14,7 +14,8 @@ import numpy as np
 
 import data_files
 from jaxcv.checkpoint import restore_raw
-from jaxcv.report.log import read_arrays
+from jaxcv.report import events
+from jaxcv.report.log import read_arrays, read_metrics
 
 ROOT = Path(__file__).parent.parent
 TINY = "--config=configs/byol.py:tiny"
@@ -121,9 +122,18 @@ def steps(workdir):
     return sorted(int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit())
 
 
+def as_event(row):
+    """A line of metrics.jsonl as TensorBoard's file must have it."""
+    values = {name: value for name, value in row.items() if name not in ("step", "time/unix")}
+    return events.scalars(row["step"], values, row["time/unix"])
+
+
 def assert_same_run(a, b):
-    """Metrics, parameters, results and examples are the same, bit for bit."""
+    """Metrics, TensorBoard's too, parameters, results and examples are the same, bit for bit."""
     assert lines(a / "metrics.jsonl") == lines(b / "metrics.jsonl")
+    for workdir in (a, b):
+        content = (workdir / "tensorboard/events.out.tfevents.jaxcv").read_bytes()
+        assert content[len(events.opening(0.0)) :] == b"".join(map(as_event, read_metrics(workdir)))
     assert steps(a) == steps(b)
     for step in steps(a):
         assert digest(a, step) == digest(b, step)
