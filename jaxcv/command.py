@@ -59,7 +59,7 @@ def run(main: Callable[[], Any], workdir: Callable[[], Path] | None = None) -> N
     """
 
     def guarded(arguments: list[str]) -> int:
-        _quiet()
+        quiet()
         try:
             if len(arguments) > 1:
                 raise UserError(f"{arguments[1]!r} is no flag; flags look like --name=value.")
@@ -105,7 +105,7 @@ def _unknown_key(arguments: list[str]) -> str:
     return ""
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silences what libraries log of an error that they also raise. Where one array of a checkpoint fails, orbax ends
     the event loop of the others, which tell it in ways of their own."""
     logging.set_verbosity(logging.FATAL)

@@ -16,9 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from absl import logging
 
 import runs
+from jaxcv import command
 
 TARGETS = ("any", "any", "set-up", "compile", "step", "evaluation", "save")  # when a kill is aimed at
 
@@ -30,7 +30,7 @@ def main():
     parser.add_argument("--configs", default="colorize,byol,fashion_mnist,camvid")
     parser.add_argument("--damage", action="store_true")
     options = parser.parse_args()
-    logging.set_verbosity(logging.FATAL)  # orbax misses a file that it has no need of
+    command.quiet()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         whole = {name: run_whole(name, root) for name in options.configs.split(",")}
@@ -38,7 +38,7 @@ def main():
     raise SystemExit(bool(differ))
 
 
-def command(name, root, workdir):
+def start(name, root, workdir):
     flags = runs.flags_of(name, root / "data")
     return runs.start("main.py", *flags, f"--workdir={workdir}", cache=root / "cache")
 
@@ -47,7 +47,7 @@ def run_whole(name, root):
     """(workdir, seconds) of an uninterrupted run, the second one, which finds everything compiled."""
     for workdir in (root / name / "first", root / name / "whole"):
         began = time.monotonic()
-        code, _, err = runs.finish(command(name, root, workdir), timeout=3600)
+        code, _, err = runs.finish(start(name, root, workdir), timeout=3600)
         assert code == 0, err
     runs.assert_same_run(root / name / "first", workdir)
     return workdir, time.monotonic() - began
@@ -64,7 +64,7 @@ def soak(whole, root, kills, seed):
             if phase is None:  # the run was quicker
                 break
             hit[phase] += 1
-        code, out, err = runs.finish(command(name, root, workdir), timeout=3600)
+        code, out, err = runs.finish(start(name, root, workdir), timeout=3600)
         try:
             assert code == 0, err
             assert "damaged" not in out, out
@@ -82,7 +82,7 @@ def kill(name, root, workdir, whole, rng):
     """Starts the run and kills it at a random moment; the phase in which that was, None if it had ended."""
     target, began = rng.choice(TARGETS), time.time()
     latest = began + (rng.uniform(0, whole[1]) if target == "any" else 3600)
-    process = command(name, root, workdir)
+    process = start(name, root, workdir)
     due = {row["step"] for row in runs.lines(whole[0] / "metrics.jsonl") if any(k.startswith("val/") for k in row)}
     while process.poll() is None and time.time() < latest:
         if target != "any" and phase_of(workdir, began, due) == target:
