@@ -166,7 +166,7 @@ def cifar10(root: Path) -> Iterator[tuple[str, list[str]]]:
 
 class SystemCall:
     def __reduce__(self):
-        return os.system, ("touch /tmp/unsafe",)
+        return os.system, ("echo executed >&2",)  # a second line on stderr, if it ever ran
 
 
 def image_folder(root: Path) -> Iterator[tuple[str, list[str]]]:
