@@ -94,8 +94,9 @@ def asked_after(condition):
     return asked
 
 
-def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys):
-    """In one process, so that the moment is known."""
+def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys, monkeypatch):
+    """In one process, so that the moment is known; curves are drawn in the other tests."""
+    monkeypatch.setattr(train.figures, "curves", lambda *_: None)
     config, log, calls = runs.load_config("colorize", "tiny"), tmp_path / "metrics.jsonl", itertools.count()
 
     def evaluations():

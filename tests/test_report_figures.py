@@ -45,7 +45,6 @@ DRAW = {
     "mask_panels": partial(figures.mask_panels, IMAGES, {"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
     "overlay_panels": partial(figures.overlay_panels, IMAGES, {"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
     "curves": partial(figures.curves, rows()),
-    "groups": partial(figures.curves, rows(), groups={"health": ("tau", "none"), "no": ("none",)}),
     "schedules": partial(figures.schedules, {"learning_rate": (np.arange(9), np.linspace(0, 1, 9))}),
     "compare_runs": partial(figures.compare_runs, {"a": ([1, 2], [0, math.nan]), "b": ([], [])}, metric="val_loss"),
     "confusion_matrix": partial(figures.confusion_matrix, [[3, 1, 0], [0, 0, 0], [1, 2, 999]], classes=NAMES),
@@ -115,13 +114,6 @@ def test_at_most_three_columns(drawn):
         columns = drawn[-1].axes[0].get_subplotspec().get_gridspec().ncols
         assert columns == {1: 1, 2: 2, 4: 2}.get(count, 3)
         assert len(drawn[-1].axes) == count
-
-
-def test_groups_share_a_panel(drawn):
-    row = {"step": 1, "train/a": 1.0, "train/b": 2.0, "val/b": 2.0, "train/loss": 3.0}
-    figures.curves([row], "x.png", groups={"both": ("a", "b")})
-    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["loss", "both"]
-    assert texts(drawn[0].axes[1].get_legend().texts) == ["a", "b (train)", "b (val)"]
 
 
 def test_running_mean_against_a_plain_loop():

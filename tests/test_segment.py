@@ -63,7 +63,8 @@ def test_the_loss_is_the_weighted_mean_over_the_pixels_that_count():
 def test_every_loss_has_gradients_and_void_pixels_have_none_but_in_binary(loss):
     task = make(loss=loss)
     state = started(task)
-    value, grads = jax.value_and_grad(lambda p: task.loss(p, state.extra, BATCH, jax.random.key(1))[0])(state.params)
+    value_and_grad = jax.jit(jax.value_and_grad(lambda p: task.loss(p, state.extra, BATCH, jax.random.key(1))[0]))
+    value, grads = value_and_grad(state.params)
     assert np.isfinite(value) and optax.tree.norm(grads) > 1e-4
     per_pixel, x = segment.LOSSES[loss], logits(state)
     mask = jnp.asarray(BATCH["mask"], jnp.int32)

@@ -18,18 +18,11 @@ _SPLITS = {"train": style.PALETTE[0], "val": style.PALETTE[1], "test": style.PAL
 _LINES = ("-", "--", ":", "-.")
 
 
-def curves(
-    rows: Sequence[Mapping[str, float]],
-    path: str | Path,
-    *,
-    groups: Mapping[str, Sequence[str]] | None = None,
-) -> None:
+def curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
     """Draw the metrics of a run (the rows of `read_metrics`) over the step, one panel for each metric's name.
 
     The splits of a metric (the part of its key before the first slash) share its panel; a dense series is
-    drawn faintly under its running mean. groups: title -> names of metrics that share one panel, which must
-    share a scale, e.g. {"health": ("feature_std", "online_target_cosine", "tau")}. Keys under `time/` are
-    left out.
+    drawn faintly under its running mean. Keys under `time/` are left out.
     """
     keys = sorted({key for row in rows for key in row if key != "step" and not key.startswith("time/")})
     named: dict[str, dict[str, str]] = {}  # name -> split -> key
@@ -38,12 +31,8 @@ def curves(
         named.setdefault(name, {})[split] = key
     if not named:
         raise DataError(f"{path} cannot be drawn: the run has logged no metrics yet.")
-    groups = {title: [name for name in names if name in named] for title, names in (groups or {}).items()}
-    groups = {title: names for title, names in groups.items() if names}
-    grouped = {name for names in groups.values() for name in names}
-    singles = sorted((name for name in named if name not in grouped), key=_importance)
 
-    count = len(singles) + len(groups)
+    count = len(named)
     columns = 2 if count in (2, 4) else min(3, count)
     lines = -(-count // columns)
     with style.drawing(path, 3.0 * columns + 0.4, 2.1 * lines + 0.3) as figure:
@@ -51,19 +40,12 @@ def curves(
         colours = dict(_SPLITS)
         others = cycle(style.PALETTE[3:])
         shown = {}
-        for name, axes in zip(singles, panels):
+        for name, axes in zip(sorted(named, key=_importance), panels):
             for split in sorted(named[name], key=_split_order):
                 colour = colours[split] if split in colours else colours.setdefault(split, next(others))
                 _line(axes, *series(rows, named[name][split]), colour)
                 shown[split] = Line2D([], [], color=colour, label=split)
             style.label_metric(axes.yaxis, name)
-        for (title, names), axes in zip(groups.items(), panels[len(singles) :]):
-            for name, colour in zip(names, cycle(style.PALETTE)):
-                for split, dash in zip(sorted(named[name], key=_split_order), cycle(_LINES)):
-                    label = style.words(name) if len(named[name]) == 1 else f"{style.words(name)} ({split})"
-                    _line(axes, *series(rows, named[name][split]), colour, dash=dash, label=label)
-            style.label_metric(axes.yaxis, title)
-            axes.legend(loc="best")
         handles = [shown[split] for split in sorted(shown, key=_split_order) if split]
         if handles:
             figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.5)
