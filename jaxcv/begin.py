@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcv.experiment import Experiment, augmented, open_batches, pretrained
 from jaxcv.mesh import put
@@ -15,6 +16,7 @@ from jaxcv.processes import is_first
 from jaxcv.report import figures
 from jaxcv.report.log import write_json
 from jaxcv.report.manifest import manifest
+from jaxcv.report.masks import paint
 from jaxcv.step import TrainState
 
 
@@ -57,11 +59,25 @@ def facts(config: Any, experiment: Experiment, workdir: Path) -> dict:
     return {**facts, "info": info, "steps_per_epoch": experiment.steps_per_epoch}
 
 
+def pictures(experiment: Experiment, seed: int, batch: dict, *, draws: int) -> dict[str, np.ndarray]:
+    """Images (b, h, w, c) by title: those of `batch`, and what the network sees of them at so many steps from the first
+    on; masks, where the data set has them, in their colours."""
+    info = experiment.sources["train"].info
+
+    def picture(x: np.ndarray) -> np.ndarray:
+        return paint(x, np.array(info.palette), ignore=info.ignore) if x.ndim == 3 else x
+
+    rows = {"original": batch["image"]} | ({"original mask": picture(batch["mask"])} if info.palette else {})
+    for step in range(draws):
+        for name, x in augmented(experiment, seed, step, batch).items():
+            rows[f"{name} {step}" if draws > 1 else name] = picture(x)
+    return rows
+
+
 def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -> None:
     """Draws what is known before the first step: what the network will see in it, and the schedules."""
     batch = {name: value[:8] for name, value in batch.items()}
-    rows = {"original": batch["image"], **augmented(experiment, seed, 0, batch)}
-    figures.image_rows(rows, workdir / "figures" / "views.png")
+    figures.image_rows(pictures(experiment, seed, batch, draws=1), workdir / "figures" / "views.png")
     step = jnp.arange(experiment.total_steps + 1)
     curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in experiment.schedules.items()}
     figures.schedules(jax.device_get(curves), workdir / "figures" / "schedules.png")

@@ -170,16 +170,18 @@ def pretrained(
 
 
 def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict[str, np.ndarray]:
-    """The images that the network sees of `batch` at a step, float in [0, 1] again: "augmented", or a name for each."""
+    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
+    of a data set of masks also "augmented mask", int (b, h, w)."""
     info = experiment.sources["train"].info
     key = jax.random.fold_in(stream(jax.random.key(seed), "train"), step)
     views = jax.device_get(jax.jit(experiment.augment)(key, batch))
     images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
     images = {"augmented" if name == "image" else name: view for name, view in images.items()}
     # what has other channels than the data, a grey image of colours, is not normalised
-    return {
+    images = {
         name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
     }
+    return images | ({"augmented mask": views["mask"]} if info.palette else {})
 
 
 def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:

@@ -2,10 +2,8 @@
 
 python launch/preview.py --config=configs/byol.py[:VARIANT,...] [--out=preview.png] [--rows=6]
 
-The first row shows the images, the others what the steps 0, 1, 2, ... draw for them.
+The first row shows the images, the others what the first steps draw for them; masks stand below their images.
 """
-
-from typing import Any
 
 from absl import flags
 
@@ -17,23 +15,16 @@ COUNT = flags.DEFINE_integer("count", 8, "images", lower_bound=1)
 
 
 def main() -> None:
+    from jaxcv.begin import pictures
+    from jaxcv.experiment import build, open_batches
     from jaxcv.report.figures import image_rows
 
-    image_rows(draws(command.config()), OUT.value, count=COUNT.value)
-    print(f"{OUT.value}: {COUNT.value} training images and {ROWS.value} draws of each")
-
-
-def draws(config: Any) -> dict:
-    """Rows of images, float in [0, 1], by their titles."""
-    from jaxcv.experiment import augmented, build, open_batches
-
+    config = command.config()
     experiment = build(config)
     with open_batches(experiment, config, start=0) as batches:
         batch = {name: value[: COUNT.value] for name, value in next(batches).items()}
-    rows = {"original": batch["image"]}
-    for step in range(ROWS.value):
-        rows |= {f"{name} {step}": x for name, x in augmented(experiment, config.seed, step, batch).items()}
-    return rows
+    image_rows(pictures(experiment, config.seed, batch, draws=ROWS.value), OUT.value, count=COUNT.value)
+    print(f"{OUT.value}: {COUNT.value} training images and {ROWS.value} draws of each")
 
 
 if __name__ == "__main__":

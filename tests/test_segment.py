@@ -13,8 +13,10 @@ from PIL import Image
 import data_files
 import runs
 from jaxcv import predict, train
-from jaxcv.data.source import Info
+from jaxcv.begin import pictures
+from jaxcv.data.source import Info, voc_palette
 from jaxcv.errors import ConfigError, DataError, UserError
+from jaxcv.experiment import build, open_batches
 from jaxcv.mesh import make_mesh
 from jaxcv.models import fcn8s, pool_upsample
 from jaxcv.report.log import read_arrays
@@ -110,6 +112,21 @@ def test_colourisation_sees_the_mean_of_the_channels():
     image = np.array([[[[0, 30, 255]]]], np.uint8)
     seen = colorize.make_augment(INFO)(None, {"image": image, "mask": np.zeros((1, 1, 1), np.uint8)})["image"]
     np.testing.assert_allclose(seen, np.full((1, 1, 1, 1), 95 / 256), rtol=1e-6)
+
+
+def test_what_the_network_sees_is_drawn_with_its_masks():
+    config = runs.load_config("unet", "tiny")
+    config.augment = ConfigDict({"order": ("flip",), "flip": {"p": 1.0}})
+    experiment = build(config)
+    with open_batches(experiment, config, start=0) as batches:
+        batch = next(batches)
+    rows = pictures(experiment, 0, batch, draws=2)
+    masks = ("original mask", "augmented mask 0", "augmented mask 1")
+    assert set(rows) == {"original", "augmented 0", "augmented 1", *masks}
+    palette = np.array(voc_palette(11))
+    for title, mask in zip(masks, (batch["mask"], batch["mask"][:, :, ::-1], batch["mask"][:, :, ::-1])):
+        np.testing.assert_array_equal(rows[title], palette[mask])
+    np.testing.assert_allclose(rows["augmented 1"], batch["image"][:, :, ::-1] / 255, atol=1e-5)
 
 
 def test_a_whole_run_of_colourisation_draws_what_it_learned(tmp_path):

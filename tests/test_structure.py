@@ -65,7 +65,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
         *("data", "freeze", "mesh", "models", "optim", "pretrained", "schedules", "step"),
     },
     "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step", "stop"},
-    "begin": {"jax", "experiment", "mesh", "models", "paths", "processes", "report", "step"},
+    "begin": {"jax", "numpy", "experiment", "mesh", "models", "paths", "processes", "report", "step"},
     "resume": {"begin", "experiment", "processes", "report"},
     "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "processes", "report", "resume", "step"},
     "train": {
@@ -125,6 +125,7 @@ def test_commands_are_thin():
             <= {
                 "absl",
                 "jax",
+                "begin",
                 "command",
                 "errors",
                 "experiment",
