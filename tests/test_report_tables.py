@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from jaxcv.errors import DataError
+from jaxcv.report import sweeps
 from jaxcv.report.tables import closing_table, format_value, lower_is_better, markdown, to_csv, to_latex, to_markdown
 
 
@@ -166,3 +167,16 @@ def test_a_table_without_seeds():
 @pytest.mark.parametrize(("metric", "lower"), [("val/loss", 1), ("val/loss/batch_mean", 1), ("test/miou/pooled", 0)])
 def test_a_loss_is_better_when_it_is_lower(metric, lower):
     assert lower_is_better(metric) == lower
+
+
+@pytest.mark.parametrize("measure", ["IoU", "accuracy"])
+def test_a_sweep_has_columns_of_iou_where_pixels_have_classes(measure, tmp_path):
+    arrays = {"test/class_accuracy": np.array([0.5, 0.25]), "val/class_iou": np.array([0.9, 0.9])}
+    arrays |= {"test/class_iou": np.array([0.4, 0.125])} if measure == "IoU" else {}
+    results = {"a": [{"values": {"test/miou/pooled": 0.3}, "arrays": arrays}]}
+    sweeps.write(tmp_path, results, metrics=("test/miou/pooled",), reference={}, classes=("sky", "road"))
+    with (tmp_path / "table.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    found = [float(row[f"{measure} of {name}_mean"]) for name in ("sky", "road")]
+    assert found == ([0.4, 0.125] if measure == "IoU" else [0.5, 0.25])
+    assert (tmp_path / f"class_{measure.lower()}.png").exists() and sum("sky" in name for name in row) == 3

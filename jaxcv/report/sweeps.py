@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcv.report import figures
+from jaxcv.report import figures, style
 from jaxcv.report.log import write_atomic
 from jaxcv.report.tables import lower_is_better, to_csv, to_latex, to_markdown
 
@@ -21,12 +21,14 @@ def write(
     """Writes table.md, table.csv and table.tex, a row for each row of the sweep, and the bar charts.
 
     results: row -> a mapping for each seed, with "values" ("split/name" -> number) and "arrays".  metrics: the columns;
-    reference: row -> what to compare the first of them with.  Class accuracies of the first metric's split are columns
-    too, where there are any.
+    reference: row -> what to compare the first of them with.  The IoU of each class, or else its accuracy, in the first
+    metric's split are columns too, where there are any.
     """
     first, split = metrics[0], metrics[0].split("/")[0]
+    segmented = any(f"{split}/class_iou" in run["arrays"] for runs in results.values() for run in runs)
+    measure = "iou" if segmented else "accuracy"
     per_class = {
-        row: [run["arrays"][key] for run in runs if (key := f"{split}/class_accuracy") in run["arrays"]]
+        row: [run["arrays"][key] for run in runs if (key := f"{split}/class_{measure}") in run["arrays"]]
         for row, runs in results.items()
     }
     rows = []
@@ -35,7 +37,7 @@ def write(
         if reference:
             row[f"reference {first}"] = reference.get(name)
         for i, label in enumerate(classes if any(per_class.values()) else ()):
-            row[f"accuracy of {label}"] = [values[i] for values in per_class[name]]
+            row[f"{style.words(measure)} of {label}"] = [values[i] for values in per_class[name]]
         rows.append(row)
     best = {metric: min if lower_is_better(metric) else max for metric in metrics}
     write_atomic(folder / "table.md", to_markdown(rows, best=best).encode())
@@ -47,7 +49,7 @@ def write(
         figures.sweep_bars(values, file, metric=metric, references=reference if metric == first else None)
     finished = {name: np.stack(values) for name, values in per_class.items() if values}
     if finished:
-        figures.group_bars(finished, folder / "class_accuracy.png", groups=classes)
+        figures.group_bars(finished, folder / f"class_{measure}.png", groups=classes, metric=measure)
 
 
 def write_epochs(
