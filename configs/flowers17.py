@@ -94,7 +94,7 @@ def small(config: ConfigDict) -> None:
     config.data.update({"height": 64, "width": 64, "workers": 0})
     config.model.update({"depth": 50, "width": 16})
     config.optim.update({"name": "adamw", "lr": 1e-3, "schedule": "cosine", "weight_decay": 0.01, "freeze": ()})
-    config.train.update({"batch_size": 16})
+    config.train.update({"batch_size": 16, "total_epochs": 3.0})
     config.eval.batch_size = 32
 
 
