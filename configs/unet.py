@@ -37,7 +37,7 @@ def demo() -> ConfigDict:
             },
             "augment": {
                 "order": ("scale", "flip"),
-                "scale": {"size": 32, "factor": (0.8, 1.25), "degrees": 15.0},
+                "scale": {"size": 32, "factor": (0.8, 1.25), "degrees": 15.0},  # size: px that are cut out
                 "flip": {"p": 0.5},
             },
             "model": {"name": "unet", "depth": 3, "width": 16, "batch_norm": True, "dtype": "float32"},

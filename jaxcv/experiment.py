@@ -181,7 +181,7 @@ def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict
     images = {
         name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
     }
-    return images | ({"augmented mask": views["mask"]} if info.palette else {})
+    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})
 
 
 def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:

@@ -115,3 +115,14 @@ def test_real_horses():
     assert share.min() > 0.005 and share.max() < 0.15  # every colour is used, none by most pixels
     error = source.arrays["image"].astype(int) - np.array(source.info.palette)[source.arrays["mask"]]
     assert (error**2).sum(-1).mean() < 460  # as k-means over all 5.1 million pixels: 443
+
+
+def test_colours_are_learned_once_for_all_splits(monkeypatch):
+    asked, learn = [], color_index.learn_colors
+    monkeypatch.setattr(color_index, "learn_colors", lambda *args: asked.append(args) or learn(*args))
+    sources = [
+        color_index.source(split, base="shapes", colors=3, count=12, size=9) for split in ("train", "val", "test")
+    ]
+    assert len(asked) == 1 and len({source.info.palette for source in sources}) == 1
+    other = color_index.source("train", base="shapes", colors=3, count=12, size=9, seed=1)
+    assert len(asked) == 2 and other.info.palette != sources[0].info.palette

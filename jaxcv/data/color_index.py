@@ -15,6 +15,7 @@ from jaxcv.errors import ConfigError, DataError
 
 BASES = {"cifar10": cifar10, "shapes": shapes}
 PIXELS = 50_000  # that colours are learned from: more make them no better
+_LEARNED: dict[tuple[str, int], np.ndarray] = {}  # fingerprint of the images, number of colours -> the colours
 
 
 def learn_colors(images: np.ndarray, count: int) -> np.ndarray:
@@ -35,6 +36,14 @@ def learn_colors(images: np.ndarray, count: int) -> np.ndarray:
         means = KMeans(count, n_init=1, tol=0, max_iter=1000, random_state=0).fit(pixels).cluster_centers_
     colors = np.round(means).astype(np.uint8)
     return colors[np.lexsort((*colors.T, colors.sum(1)))]
+
+
+def _learned(images: np.ndarray, count: int) -> np.ndarray:
+    """`learn_colors`, once in this process for the same images, which each split of a data set asks for."""
+    key = fingerprint([images]), count
+    if key not in _LEARNED:
+        _LEARNED[key] = learn_colors(images, count)
+    return _LEARNED[key]
 
 
 def nearest_color(images: np.ndarray, colors: np.ndarray) -> np.ndarray:
@@ -95,7 +104,7 @@ def source(
     train = _read(_base(base), "train", keep, options)
     own = val_split if split == "val" else split
     images = train if own == "train" else _read(_base(base), own, keep, options)
-    palette = learn_colors(train, colors)
+    palette = _learned(train, colors)
     masks = nearest_color(images, palette)
     info = info._replace(palette=tuple(map(tuple, palette.tolist())), fingerprint=fingerprint([images, masks, palette]))
     return Arrays({"image": images, "mask": masks}, info)
