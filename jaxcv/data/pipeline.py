@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -21,12 +22,14 @@ from typing import Any
 import grain
 import numpy as np
 from absl import flags
+from grain.multiprocessing import SharedMemoryArray
 
 from jaxcv.errors import ConfigError, DataError, UserError
 
 THREADS = min(8, os.cpu_count() or 1)
 ALL = slice(None)
 _open: weakref.WeakSet[Iterator] = weakref.WeakSet()
+_shared = threading.Event()  # workers have put batches into shared memory
 
 
 @functools.lru_cache(maxsize=4)
@@ -130,7 +133,8 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[dict[str
     try:
         with _signals_left_to_parent() if workers else contextlib.nullcontext():
             first = list(itertools.islice(iterator, 1))
-        yield from first
+        while first:
+            yield first.pop()  # not held here while the run lasts
         yield from iterator
     except RuntimeError as error:
         if "Worker process was terminated" in str(error):
@@ -148,6 +152,7 @@ def _signals_left_to_parent() -> Iterator[None]:
 
     The signals reach this process by its other threads.
     """
+    _shared.set()
     resource_tracker.ensure_running()  # starting it later would let them in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
@@ -162,6 +167,19 @@ def _close_all() -> None:
     for generator in list(_open):
         with contextlib.suppress(ValueError):  # a thread is inside it still
             generator.close()
+    if _shared.is_set():
+        _await_deletions()
+
+
+def _await_deletions() -> None:
+    """Grain frees shared memory in a thread of its own, in order; what that has not done at exit is reported as leaked."""
+    last = SharedMemoryArray((1,), np.uint8)
+    last.unlink_on_del()
+    memory = weakref.ref(last.shm)  # the thread holds it until it is freed
+    del last
+    deadline = time.monotonic() + 5
+    while memory() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def _init_worker(index: int, count: int) -> None:
