@@ -255,6 +255,8 @@ def tiny(config: ConfigDict) -> None:
     """Seconds, for tests: 8 steps on a few images."""
     small(config)
     config.data.update({"workers": 0, "limit": 64})
+    if config.data.name == "shapes":
+        config.data.count = 64  # drawn
     config.model.width = 4
     config.task.update({"hidden": 16, "features": 8})
     config.train.batch_size = 16

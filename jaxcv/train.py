@@ -31,6 +31,7 @@ from jaxcv.step import TrainState
 from jaxcv.stop import Stopped, never
 from jaxcv.workdir import clean, full_disk_told, locked
 
+CURVES_SECONDS = 30.0  # the device waits while they are drawn
 TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation
 
 
@@ -127,6 +128,8 @@ def _train(
         Progress(total, start=start, images_per_step=config.train.batch_size) as progress,
     ):
         watch = _Watch(config, experiment, checkpoints, log, progress)
+        page = workdir / "figures" / "curves.png"
+        curves = _at_most_every(CURVES_SECONDS, lambda: figures.curves(read_metrics(workdir), page))
 
         def due(step: int) -> bool:
             return step in (0, total) or bool(eval_every and step % eval_every == 0)
@@ -143,7 +146,7 @@ def _train(
             if is_first():
                 if said:
                     write_arrays(workdir / "examples" / f"{step}.npz", said)
-                figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
+                curves()
             checkpoints.rank(step, _score(config, values))
 
         if start:
@@ -180,6 +183,19 @@ def _train(
                     raise Stopped
                 stop = due(step) and _exhausted(config, workdir)
         return state
+
+
+def _at_most_every(seconds: float, function: Callable[[], None]) -> Callable[[], None]:
+    """`function`, which does nothing until so many seconds have passed since now, or since it last did something."""
+    last = time.monotonic()
+
+    def call() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            function()
+            last = time.monotonic()
+
+    return call
 
 
 def _score(config: Any, values: Mapping[str, float]) -> float | None:

@@ -29,10 +29,7 @@ def load_config(name, variant):
 def start(script, *flags, cache=None, **settings):
     """A command under launch/ as a Popen; see `environment`. `cache`: where it leaves and finds what is compiled."""
     if cache is not None:
-        settings |= {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        }
+        settings |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     since = time.time()
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "launch" / script), *flags],

@@ -95,8 +95,9 @@ def asked_after(condition):
 
 
 def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys, monkeypatch):
-    """In one process, so that the moment is known; curves are drawn in the other tests."""
-    monkeypatch.setattr(train.figures, "curves", lambda *_: None)
+    """In one process, so that the moment is known; pictures are drawn in the other tests."""
+    for name in ("curves", "schedules", "image_rows"):
+        monkeypatch.setattr(train.figures, name, lambda *_, **__: None)
     config, log, calls = runs.load_config("colorize", "tiny"), tmp_path / "metrics.jsonl", itertools.count()
 
     def evaluations():

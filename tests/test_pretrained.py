@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv import pretrained
+from jaxcv import pretrained, train
 from jaxcv.checkpoint import restore_raw
 from jaxcv.errors import UserError
 from jaxcv.models.weights import to_torch
@@ -88,8 +88,8 @@ def test_out_of_a_run_into_another_and_back(whole, tmp_path, cache):
     for params in (state["params"]["backbone"], state["extra"]["target"]["params"]["backbone"]):
         placed = to_torch({"params": params})
         assert all(np.array_equal(encoder[name], value) for name, value in placed.items())
-    code, _, err = runs.run("convert.py", TINY, f"--weights={file}", f"--workdir={second}")
-    assert code == 1 and "already holds a run" in err
+    with pytest.raises(UserError, match=f"{second} already holds a run"):
+        train.start(None, second, None, None)
 
     frozen = ["--config.optim.freeze=('backbone.*',)", f"--config.init_from={first}"]
     one_step = ["--config.train.total_steps=1", "--config.optim.warmup_steps=0", "--config.eval.every_steps=0"]

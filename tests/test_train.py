@@ -1,6 +1,7 @@
 """Whole runs of the main job: what they leave, and that nothing that happens to them changes a bit."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -73,8 +74,9 @@ def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
     same_run(whole[0], tmp_path)
 
 
-def test_a_finished_run_is_told_again(whole):
-    code, out, err = runs.run("main.py", TINY, f"--workdir={whole[0]}")
+def test_a_finished_run_is_told_again(whole, tmp_path, cache):
+    shutil.copytree(whole[0], tmp_path / "run")
+    code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path / 'run'}", cache=cache)
     assert code == 0, err
     assert "at initialisation" in out
 
@@ -111,7 +113,8 @@ def test_mistakes_get_one_line(flags, message, tmp_path):
 def test_mistakes_of_the_place_get_one_line(whole, tmp_path, cache):
     """Absent data, a workdir that cannot be made, devices that do not fit, another config or model in the workdir."""
     (tmp_path / "file").write_text("")
-    other = f"{whole[0]} holds a run of another config (model.width: 4 -> 8); resume it with"
+    shutil.copytree(whole[0], tmp_path / "other")
+    other = f"{tmp_path / 'other'} holds a run of another config (model.width: 4 -> 8); resume it with"
     cases = [
         (
             ["--config=configs/byol.py:cifar10,tiny", "--config.data.dir=/nowhere"],
@@ -128,7 +131,7 @@ def test_mistakes_of_the_place_get_one_line(whole, tmp_path, cache):
             {"devices": 3},
             "config.train.batch_size=16 cannot be split over 3 devices; use a multiple of 3, such as 15.",
         ),
-        ([TINY, f"--workdir={whole[0]}", "--config.model.width=8"], {}, other),
+        ([TINY, f"--workdir={tmp_path / 'other'}", "--config.model.width=8"], {}, other),
         (["--config=configs/byol.py:tinny"], {}, "configs/byol.py has no variant 'tinny'"),
         (["--config=configs/bjol.py"], {}, "No such file or directory: 'configs/bjol.py'"),
     ]

@@ -172,7 +172,7 @@ def _close_all() -> None:
 
 
 def _await_deletions() -> None:
-    """Grain frees shared memory in a thread of its own, in order; what that has not done at exit is reported as leaked."""
+    """Grain frees shared memory in a thread of its own, in order; what is left to it at exit is reported as leaked."""
     last = SharedMemoryArray((1,), np.uint8)
     last.unlink_on_del()
     memory = weakref.ref(last.shm)  # the thread holds it until it is freed
