@@ -132,7 +132,7 @@ def rates(config: ConfigDict) -> None:
 
 def convs(config: ConfigDict) -> None:
     """Numbers of convolutions."""
-    sweep(config, {f"{n} convolutions": ({"model": model}, iou) for n, (model, iou) in CONVS.items()})
+    sweep(config, {f"{n} convolution{'s' * (n > 1)}": ({"model": model}, iou) for n, (model, iou) in CONVS.items()})
 
 
 def dilations(config: ConfigDict) -> None:
