@@ -70,9 +70,14 @@ def evaluated(row: Mapping[str, float]) -> bool:
     return any(name.startswith("val/") for name in row)
 
 
+def draw_curves(workdir: Path) -> None:
+    """Draws what is logged so far. Raises DataError where nothing is."""
+    figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
+
+
 def _draw_end(config: Any, workdir: Path, experiment: Experiment, reported: int) -> None:
     """Draws the curves, and what the task's report has to show of its results up to the step that is reported."""
-    figures.curves(read_metrics(workdir), workdir / "figures" / "curves.png")
+    draw_curves(workdir)
     source = experiment.examples
     batch = [source[i] for i in range(len(source))]
     files = [file for file in (workdir / "examples").glob("*.npz") if int(file.stem) <= reported]

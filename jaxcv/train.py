@@ -16,13 +16,12 @@ from jax.sharding import Mesh
 from jaxcv.begin import begin, named_weights
 from jaxcv.checkpoint import KEPT, Checkpoints, sync
 from jaxcv.config import nearest, steps
-from jaxcv.errors import ConfigError, UserError
+from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.evaluate import make_evaluate, make_examples
 from jaxcv.experiment import Experiment, build, open_batches
-from jaxcv.finish import evaluated, finish
+from jaxcv.finish import draw_curves, evaluated, finish
 from jaxcv.mesh import put
 from jaxcv.processes import agree, is_alone, is_first, stop_at
-from jaxcv.report import figures
 from jaxcv.report.log import Log, no_log, open_log, read_metrics, write_arrays
 from jaxcv.report.progress import Progress
 from jaxcv.report.tables import lower_is_better
@@ -56,6 +55,9 @@ def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never, overri
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.total_steps}, which is saved"
             print(f"Stopped {'before the first step' if step is None else where}. To go on: {_command()}")
+            if is_first():
+                with suppress(DataError):  # nothing is logged yet
+                    draw_curves(workdir)
             return {}
 
 
@@ -128,8 +130,7 @@ def _train(
         Progress(total, start=start, images_per_step=config.train.batch_size) as progress,
     ):
         watch = _Watch(config, experiment, checkpoints, log, progress)
-        page = workdir / "figures" / "curves.png"
-        curves = _at_most_every(CURVES_SECONDS, lambda: figures.curves(read_metrics(workdir), page))
+        curves = _at_most_every(CURVES_SECONDS, lambda: draw_curves(workdir))
 
         def due(step: int) -> bool:
             return step in (0, total) or bool(eval_every and step % eval_every == 0)

@@ -18,6 +18,7 @@ from jaxcv import resume, train
 from jaxcv.begin import facts
 from jaxcv.errors import UserError
 from jaxcv.experiment import build
+from jaxcv.report import figures
 from jaxcv.report.log import write_json
 
 slow = pytest.mark.slow
@@ -73,6 +74,7 @@ def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_been(
         code, out, err = runs.finish(process)
         assert code == 0, err
         assert f"Stopped at step {runs.steps(tmp_path)[-1]} of" in out and f"--workdir={tmp_path}" in out, out
+        assert (tmp_path / "figures/curves.png").exists()
     last = runs.steps(tmp_path)[-1]
     damage(tmp_path / "checkpoints" / str(last))
 
@@ -97,7 +99,7 @@ def asked_after(condition):
 def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys, monkeypatch):
     """In one process, so that the moment is known; pictures are drawn in the other tests."""
     for name in ("curves", "schedules", "image_rows"):
-        monkeypatch.setattr(train.figures, name, lambda *_, **__: None)
+        monkeypatch.setattr(figures, name, lambda *_, **__: None)
     config, log, calls = runs.load_config("colorize", "tiny"), tmp_path / "metrics.jsonl", itertools.count()
 
     def evaluations():

@@ -158,3 +158,12 @@ def test_neither_loss_nor_gradient_may_be_infinite(values):
     watch.read(7, {"loss": 1.0, "grad_norm": 1.0}, must=True)
     with pytest.raises(UserError, match="(the loss is inf|the gradient's norm is nan) at step 7; the last good .* 5"):
         watch.read(7, values, must=True)
+
+
+def test_what_is_done_at_most_every_so_many_seconds(monkeypatch):
+    now, done = [5.0], []
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    draw = train._at_most_every(30.0, lambda: done.append(now[0]))
+    for now[0] in (5.0, 34.0, 35.0, 36.0, 64.9, 65.0, 200.0, 200.0):
+        draw()
+    assert done == [35.0, 65.0, 200.0]
