@@ -256,7 +256,7 @@ def tiny(config: ConfigDict) -> None:
     small(config)
     config.data.update({"workers": 0, "limit": 64})
     if config.data.name == "shapes":
-        config.data.count = 64  # drawn
+        config.data.count = 64  # are drawn, not thousands of which 64 are taken
     config.model.width = 4
     config.task.update({"hidden": 16, "features": 8})
     config.train.batch_size = 16

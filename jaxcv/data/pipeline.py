@@ -29,7 +29,7 @@ from jaxcv.errors import ConfigError, DataError, UserError
 THREADS = min(8, os.cpu_count() or 1)
 ALL = slice(None)
 _open: weakref.WeakSet[Iterator] = weakref.WeakSet()
-_shared = threading.Event()  # workers have put batches into shared memory
+_shared = threading.Event()  # there are, or were, workers: they put batches into shared memory
 
 
 @functools.lru_cache(maxsize=4)
@@ -124,6 +124,8 @@ def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Iterat
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads and threads + 2)
     working = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
     iterator = iter(batches.to_iter_dataset(reading).mp_prefetch(working, worker_init_fn=_init_worker))
+    if workers:
+        _shared.set()
     generator = _closing(iterator, workers)
     _open.add(generator)
     return generator
@@ -152,7 +154,6 @@ def _signals_left_to_parent() -> Iterator[None]:
 
     The signals reach this process by its other threads.
     """
-    _shared.set()
     resource_tracker.ensure_running()  # starting it later would let them in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
