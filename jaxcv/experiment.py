@@ -14,14 +14,14 @@ from jaxcv.config import call, load, require, steps, without
 from jaxcv.data.pipeline import train_batches
 from jaxcv.data.source import Info, named, spread
 from jaxcv.errors import ConfigError
-from jaxcv.freeze import freeze
 from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
 from jaxcv.models.weights import Row, fit
-from jaxcv.optim import make_optimizer
-from jaxcv.pretrained import read
+from jaxcv.optim.freeze import freeze
+from jaxcv.optim.optimizers import make_optimizer
+from jaxcv.optim.schedules import Schedule, make_schedule
 from jaxcv.prng import stream
-from jaxcv.schedules import Schedule, make_schedule
 from jaxcv.step import Task, TrainState, make_init, make_update
+from jaxcv.store.weights import read
 
 SPLITS = ("train", "val", "test")
 KEYS = (

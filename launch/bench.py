@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from jaxcv import command
+from jaxcv.tools import command
 
 STEPS = flags.DEFINE_integer("steps", 20, "steps to time", lower_bound=1)
 JSON = flags.DEFINE_string("json", "", "file for the numbers as JSON; empty: print them")
@@ -26,7 +26,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     import jax
 
     from jaxcv.experiment import build, open_batches
-    from jaxcv.train import read_ahead
+    from jaxcv.run.train import read_ahead
 
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
@@ -133,8 +133,8 @@ def rows(numbers: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    from jaxcv.report.log import write_json
     from jaxcv.report.tables import closing_table
+    from jaxcv.store.log import write_json
 
     numbers = measure(command.config(), STEPS.value)
     closing_table(f"{numbers['config']}, batch {numbers['batch_size']}", rows(numbers))

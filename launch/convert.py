@@ -12,8 +12,8 @@ from typing import Any
 
 from absl import flags
 
-from jaxcv import command
 from jaxcv.errors import UserError
+from jaxcv.tools import command
 
 WEIGHTS = flags.DEFINE_string("weights", "", "file or workdir to take weights from")
 EXPORT = flags.DEFINE_string("export", "", ".safetensors file to write")
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def export(workdir: Path, file: Path) -> None:
-    from jaxcv import pretrained
+    from jaxcv.store import weights as pretrained
 
     state_dict = pretrained.read(workdir)
     pretrained.write(file, state_dict)
@@ -42,10 +42,10 @@ def export(workdir: Path, file: Path) -> None:
 
 
 def take(config: Any, source: str) -> None:
-    from jaxcv import train
     from jaxcv.experiment import build, pretrained
     from jaxcv.models.weights import check
     from jaxcv.report.tables import closing_table
+    from jaxcv.run import train
 
     experiment = build(config)
     weights, rows = pretrained(experiment, source, list(filter(None, ALLOW.value.split(","))))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from absl import flags
 
-from jaxcv import command
-from jaxcv.stop import on_signals
+from jaxcv.store.stop import on_signals
+from jaxcv.tools import command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the run (default: runs/, named after the command's config)")
 OVERRIDE = flags.DEFINE_bool("override", False, "go on though config or data are not those that the run began with")
@@ -28,7 +28,8 @@ def workdir() -> Path:
 def main() -> None:
     asked = on_signals()
     config = command.config()
-    from jaxcv import processes, train  # not before the flags are known to be right: jax takes seconds to load
+    from jaxcv.run import train  # not before the flags are known to be right: jax takes seconds to load
+    from jaxcv.store import processes
 
     processes.join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     train.run(config, workdir(), asked=asked, override=OVERRIDE.value)

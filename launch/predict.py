@@ -14,8 +14,8 @@ from typing import Any
 
 from absl import flags
 
-from jaxcv import command
 from jaxcv.errors import UserError
+from jaxcv.tools import command
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
 IMAGES = flags.DEFINE_string("images", "", "folder of images, or of folders of them")
@@ -27,7 +27,7 @@ TILE = flags.DEFINE_integer("tile", None, "px, side of the windows that a segmen
 def main() -> None:
     if not WORKDIR.value or not IMAGES.value:
         raise UserError("say --workdir=DIR, the folder of a run, and --images=DIR, the images to predict.")
-    from jaxcv.predict import load_run
+    from jaxcv.tools.predict import load_run
 
     trained = load_run(Path(WORKDIR.value))
     task = trained.config.task.name
@@ -40,8 +40,8 @@ def write_rows(trained: Any, images: Path, out: str) -> None:
     """A table of class probabilities."""
     if out and Path(out).suffix not in (".csv", ".json"):
         raise UserError(f"--out={out} must end in .csv or .json.")
-    from jaxcv.predict import class_rows
-    from jaxcv.report.log import write_atomic, write_json
+    from jaxcv.store.log import write_atomic, write_json
+    from jaxcv.tools.predict import class_rows
 
     rows = list(class_rows(trained, images, batch_size=BATCH_SIZE.value))
     if out.endswith(".json"):
@@ -63,8 +63,8 @@ def write_masks(trained: Any, images: Path, out: str) -> None:
     """A mask and an overlay for each image."""
     if not out or Path(out).suffix:
         raise UserError("say --out=DIR, a folder for the masks.")
-    from jaxcv.predict import masks
     from jaxcv.report.masks import save_prediction
+    from jaxcv.tools.predict import masks
 
     count = 0
     for file, image, mask in masks(trained, images, tile=TILE.value):

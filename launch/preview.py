@@ -7,7 +7,7 @@ The first row shows the images, the others what the first steps draw for them; m
 
 from absl import flags
 
-from jaxcv import command
+from jaxcv.tools import command
 
 OUT = flags.DEFINE_string("out", "preview.png", "file to write")
 ROWS = flags.DEFINE_integer("rows", 6, "draws of each image", lower_bound=1)
@@ -15,9 +15,9 @@ COUNT = flags.DEFINE_integer("count", 8, "images", lower_bound=1)
 
 
 def main() -> None:
-    from jaxcv.begin import pictures
     from jaxcv.experiment import build, open_batches
     from jaxcv.report.figures import image_rows
+    from jaxcv.run.begin import pictures
 
     config = command.config()
     experiment = build(config)

@@ -13,8 +13,8 @@ from typing import Any
 
 from absl import flags
 
-from jaxcv import command
 from jaxcv.errors import ConfigError
+from jaxcv.tools import command
 
 IMAGE = flags.DEFINE_string("image", "", "the image's height x width x channels, such as 224x224x3")
 CLASSES = flags.DEFINE_integer("classes", 0, "number of classes; 0: what the data say", lower_bound=0)
@@ -22,9 +22,9 @@ CONNECTIONS = flags.DEFINE_bool("connections", False, "print outputs, weights an
 
 
 def main() -> None:
-    from jaxcv import summary
     from jaxcv.experiment import make_tx
     from jaxcv.report.tables import closing_table, markdown
+    from jaxcv.tools import summary
 
     config = command.config()
     model, shape = network(config)
@@ -64,7 +64,7 @@ def network(config: Any) -> tuple:
 
 
 def cells(row: Any) -> list:
-    from jaxcv.summary import flops, nbytes, size
+    from jaxcv.tools.summary import flops, nbytes, size
 
     output = " x ".join(map(str, row.output.shape[1:]))
     numbers = f"{size(row.params):,}", f"{flops(row) / 1e6:.3f}", f"{nbytes(row.output) / 2**20:.3f}"

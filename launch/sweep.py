@@ -12,9 +12,9 @@ from pathlib import Path
 
 from absl import flags
 
-from jaxcv import command
 from jaxcv.errors import ConfigError
-from jaxcv.stop import on_signals
+from jaxcv.store.stop import on_signals
+from jaxcv.tools import command
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep (default: runs/, named after the command's config)")
 
@@ -25,7 +25,7 @@ def workdir() -> Path:
 
 def main() -> None:
     asked = on_signals()
-    from jaxcv import sweep
+    from jaxcv.tools import sweep
 
     config = command.config()
     if "sweep" not in config:

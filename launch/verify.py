@@ -7,8 +7,8 @@ from pathlib import Path
 
 from absl import flags
 
-from jaxcv import command
 from jaxcv.errors import UserError
+from jaxcv.tools import command
 
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of a run; nothing is written there")
 STEPS = flags.DEFINE_integer(
@@ -20,7 +20,7 @@ def main() -> None:
     if not WORKDIR.value:
         raise UserError("say --workdir=DIR, the folder of the run to verify.")
     from jaxcv.report.tables import to_markdown
-    from jaxcv.verify import verify
+    from jaxcv.tools.verify import verify
 
     report = verify(Path(WORKDIR.value), count=STEPS.value)
     print("Made with", ", ".join(f"{name} {value}" for name, value in report.then.items()))

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 import data_files
-from jaxcv.checkpoint import restore_raw
-from jaxcv.report import events
-from jaxcv.report.log import read_arrays, read_metrics
+from jaxcv.store import events
+from jaxcv.store.checkpoint import restore_raw
+from jaxcv.store.log import read_arrays, read_metrics
 
 ROOT = Path(__file__).parent.parent
 TINY = "--config=configs/byol.py:tiny"

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import runs
-from jaxcv import command
+from jaxcv.tools import command
 
 TARGETS = ("any", "any", "set-up", "compile", "step", "evaluation", "save")  # when a kill is aimed at
 
@@ -115,10 +115,10 @@ def phase_of(workdir, began, due):
 
 def damage(whole, root):
     """Files whose damage gave another state; none if each was harmless, or noticed and the step before used."""
-    from jaxcv.checkpoint import Checkpoints, read
-    from jaxcv.digests import by_name
     from jaxcv.experiment import build
-    from jaxcv.pretrained import read_config
+    from jaxcv.store.checkpoint import Checkpoints, read
+    from jaxcv.store.digests import by_name
+    from jaxcv.store.weights import read_config
 
     def bits(state):
         return {name: np.asarray(leaf).tobytes() for name, leaf in by_name(state).items()}

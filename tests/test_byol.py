@@ -11,7 +11,7 @@ import pytest
 
 from jaxcv.errors import ConfigError
 from jaxcv.models.layers import BatchNorm, conv, global_avg_pool
-from jaxcv.optim import make_optimizer
+from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import make_init, make_update
 from jaxcv.tasks import byol
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv import checkpoint
-from jaxcv.checkpoint import Checkpoints, restore_raw
 from jaxcv.errors import UserError
 from jaxcv.mesh import make_mesh, replicated
-from jaxcv.optim import make_optimizer
+from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import TrainState
-from jaxcv.workdir import clean, full_disk_told, locked
+from jaxcv.store import checkpoint
+from jaxcv.store.checkpoint import Checkpoints, restore_raw
+from jaxcv.store.folder import clean, full_disk_told, locked
 
 TX = make_optimizer("adam", lambda step: 0.1, ema_decay=0.9)
 
@@ -196,7 +196,7 @@ FULL = """if True:
     import numpy as np
     from pathlib import Path
     from absl import logging
-    from jaxcv.checkpoint import Checkpoints
+    from jaxcv.store.checkpoint import Checkpoints
     from jaxcv.errors import UserError
     logging.set_verbosity(logging.FATAL)
     checkpoints = Checkpoints(Path(sys.argv[1]))
@@ -280,7 +280,9 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path, other, message):
 
 
 def test_a_workdir_has_one_run_at_a_time(tmp_path):
-    code = f"from pathlib import Path; from jaxcv.workdir import locked\nwith locked(Path({str(tmp_path)!r})): pass"
+    code = (
+        f"from pathlib import Path\nfrom jaxcv.store.folder import locked\nwith locked(Path({str(tmp_path)!r})): pass"
+    )
     with locked(tmp_path):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "is in use by another run (process " in other.stderr

@@ -12,15 +12,16 @@ from ml_collections import ConfigDict
 
 import data_files
 import runs
-from jaxcv import predict, sweep, train
 from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, UserError
-from jaxcv.freeze import freeze
 from jaxcv.models import basenet
-from jaxcv.optim import make_optimizer
-from jaxcv.report.log import read_arrays, read_metrics
+from jaxcv.optim.freeze import freeze
+from jaxcv.optim.optimizers import make_optimizer
+from jaxcv.run import train
 from jaxcv.step import make_init, make_update
+from jaxcv.store.log import read_arrays, read_metrics
 from jaxcv.tasks import classify
+from jaxcv.tools import predict, sweep
 
 INFO = Info("two", ("a", "b", "c"), (16, 16, 1), (0.5,), (0.25,), "")
 MODEL = basenet.Model(num_classes=3, channels=(4, 4), hidden=(8,), batch_norm=True)

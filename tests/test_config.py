@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from jaxcv import command, config
+from jaxcv import config
 from jaxcv.errors import ConfigError
+from jaxcv.tools import command
 
 
 def function(given, *, needed, size=3):

@@ -9,7 +9,7 @@ import pytest
 import data_files
 import runs
 from jaxcv.experiment import build, make_model
-from jaxcv.summary import size, trace
+from jaxcv.tools.summary import size, trace
 
 CONFIGS = {path.stem: runpy.run_path(str(path)) for path in (runs.ROOT / "configs").glob("*.py")}
 BYOL = CONFIGS["byol"]

@@ -58,7 +58,7 @@ def test_xla_is_told_and_knows_the_flag_where_there_is_no_gpu_too():
     code = """if True:
         import os, sys
         from absl import flags
-        from jaxcv import command
+        from jaxcv.tools import command
         command.define_config()
         sys.argv += ["--config=configs/colorize.py:tiny", "--config.deterministic=True"]
         flags.FLAGS(sys.argv)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv import processes
 from jaxcv.errors import UserError
 from jaxcv.mesh import local_rows, make_mesh
+from jaxcv.store import processes
 
 COLORIZE = "--config=configs/colorize.py:tiny"
 # XLA shares a sum out to as many threads as a process has cores, or devices if those are more.

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv import resume, train
-from jaxcv.begin import facts
 from jaxcv.errors import UserError
 from jaxcv.experiment import build
 from jaxcv.report import figures
-from jaxcv.report.log import write_json
+from jaxcv.run import resume, train
+from jaxcv.run.begin import facts
+from jaxcv.store.log import write_json
 
 slow = pytest.mark.slow
 
@@ -272,7 +272,7 @@ def test_what_comes_after_the_restored_step_does_not_mislead(tmp_path):
 BUG = """if True:
     import sys
     from pathlib import Path
-    from jaxcv import command
+    from jaxcv.tools import command
     from jaxcv.errors import UserError
     kind, folder = sys.argv.pop(), Path(sys.argv.pop())
     def main():

@@ -7,7 +7,7 @@ import pytest
 
 from goldens import make_losses
 from goldens.make_losses import ALPHA, CLASS_WEIGHT, CLASSES, EPSILON, GAMMA, SMOOTHING, VOID
-from jaxcv import losses
+from jaxcv.measure import losses
 
 GOLDEN = np.load(make_losses.FILE, allow_pickle=False)
 LOGITS, LABEL = make_losses.problem()

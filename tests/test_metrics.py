@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType
 from sklearn import metrics as sk
 
-from jaxcv import losses, metrics
+from jaxcv.measure import losses, metrics
 from jaxcv.mesh import make_mesh, put, replicated
 
 

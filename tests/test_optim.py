@@ -8,7 +8,7 @@ import pytest
 
 from goldens import make_optim
 from jaxcv.errors import ConfigError
-from jaxcv.optim import OPTIMIZERS, averaged, make_optimizer, not_bias_or_norm
+from jaxcv.optim.optimizers import OPTIMIZERS, averaged, make_optimizer, not_bias_or_norm
 
 GOLDEN = np.load(make_optim.FILE, allow_pickle=False)
 RNG = np.random.default_rng(0)

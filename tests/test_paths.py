@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcv.errors import ConfigError
-from jaxcv.paths import check, digest, lookup, matches, stop
+from jaxcv.optim.parameters import check, digest, lookup, matches, stop
 
 PARAMS = {
     "backbone": {

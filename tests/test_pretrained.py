@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv import pretrained, train
-from jaxcv.checkpoint import restore_raw
 from jaxcv.errors import UserError
 from jaxcv.models.weights import to_torch
+from jaxcv.run import train
+from jaxcv.store import weights as pretrained
+from jaxcv.store.checkpoint import restore_raw
 
 TINY = runs.TINY
 STATE = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3), "bn1.running_mean": np.ones(2, np.float32)}

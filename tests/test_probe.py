@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from jaxcv import probe
+from jaxcv.measure import probe
 from jaxcv.mesh import make_mesh
 
 CLASSES = 5

@@ -13,8 +13,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from jaxcv.errors import DataError
-from jaxcv.report import events
-from jaxcv.report.log import open_log, read_metrics, series, write_atomic, write_json
+from jaxcv.store import events
+from jaxcv.store.log import open_log, read_metrics, series, write_atomic, write_json
 
 EVENTS_GOLDEN = Path(__file__).parent / "goldens" / "events_tensorboardx.bin"
 OPENED = 1.7e9

@@ -9,8 +9,8 @@ from datetime import datetime
 from importlib import metadata
 
 import jaxcv
-from jaxcv.report.log import write_json
-from jaxcv.report.manifest import git, manifest
+from jaxcv.store.log import write_json
+from jaxcv.store.manifest import git, manifest
 
 
 def command(folder, *args):

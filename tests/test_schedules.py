@@ -7,7 +7,7 @@ import pytest
 
 from goldens import make_optim
 from jaxcv.errors import ConfigError
-from jaxcv.schedules import make_schedule
+from jaxcv.optim.schedules import make_schedule
 
 GOLDEN = np.load(make_optim.FILE, allow_pickle=False)
 GIVEN = {"lr": make_optim.LR, "total_steps": make_optim.TOTAL, "steps_per_epoch": make_optim.EPOCH}

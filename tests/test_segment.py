@@ -12,17 +12,18 @@ from PIL import Image
 
 import data_files
 import runs
-from jaxcv import predict, train
-from jaxcv.begin import pictures
 from jaxcv.data.source import Info, voc_palette
 from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import build, open_batches
 from jaxcv.mesh import make_mesh
 from jaxcv.models import fcn8s, pool_upsample
-from jaxcv.report.log import read_arrays
 from jaxcv.report.masks import save_prediction
+from jaxcv.run import train
+from jaxcv.run.begin import pictures
 from jaxcv.step import make_init
+from jaxcv.store.log import read_arrays
 from jaxcv.tasks import colorize, segment
+from jaxcv.tools import predict
 
 INFO = Info("three", ("a", "b", "c"), (8, 8, 3), (0.5,) * 3, (0.25,) * 3, "", ignore=255)
 MODEL = pool_upsample.Model(num_classes=3, width=4)

@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 
 from jaxcv.errors import ConfigError
 from jaxcv.mesh import check_batch_size, make_mesh, put, replicated
-from jaxcv.optim import make_optimizer
+from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import Task, make_init, make_update, unchanged
 
 BATCH = {"x": np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)}

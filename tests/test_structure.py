@@ -27,57 +27,27 @@ LIBRARIES = {
     "threadpoolctl",
     "torch",
 }
-BASIS = {"config", "errors", "prng"}  # know nothing of the rest; any file may use them
-ALLOWED = {  # file or folder -> what it may import, besides the standard library, BASIS and its own folder
+GROUND = {"config", "errors", "prng", "mesh", "step"}  # what every part may use
+ALLOWED = {  # file or folder -> what it may import, besides the standard library, GROUND and its own folder
     "errors": set(),
     "config": {"ml_collections"},
     "prng": {"jax"},
     "mesh": {"jax", "numpy"},
-    "processes": {"jax", "numpy"},
-    "losses": {"jax", "optax"},
-    "metrics": {"jax", "numpy", "optax"},
-    "ops": {"jax"},
-    "paths": {"jax", "numpy"},
-    "schedules": {"jax", "optax"},
-    "optim": {"jax", "optax", "paths", "schedules"},
-    "freeze": {"jax", "flax", "models", "paths"},
     "step": {"jax", "optax"},
+    "ops": {"jax"},
     "models": {"jax", "flax", "numpy"},
     "data": {"numpy", "grain", "PIL", "absl", "scipy", "sklearn", "threadpoolctl"},
-    "tasks": {"jax", "flax", "optax", "numpy", "step", "models", "losses", "metrics", "ops"},
-    "stop": set(),
-    "workdir": set(),
-    "digests": {"jax", "numpy"},
-    "checkpoint": {"jax", "numpy", "orbax", "digests", "mesh", "processes", "workdir"},
-    "pretrained": {
-        "numpy",
-        "ml_collections",
-        "safetensors",
-        "torch",
-        "checkpoint",
-        "models",
-    },  # torch, if there, for .pth
-    "report": {"numpy", "PIL", "matplotlib", "rich", "sklearn", "threadpoolctl"},
-    "probe": {"jax", "numpy", "optax", "mesh"},
-    "summary": {"jax", "flax", "optax", "models"},
-    "experiment": {
-        *("jax", "flax", "numpy", "optax"),
-        *("data", "freeze", "mesh", "models", "optim", "pretrained", "schedules", "step"),
+    "measure": {"jax", "numpy", "optax"},
+    "optim": {"jax", "flax", "numpy", "optax", "models"},
+    "report": {"numpy", "PIL", "matplotlib", "rich", "sklearn", "threadpoolctl", "store"},
+    "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops"},
+    "store": {"jax", "numpy", "ml_collections", "orbax", "safetensors", "torch", "models"},  # torch, if there, for .pth
+    "experiment": {"jax", "flax", "numpy", "optax", "data", "models", "optim", "store"},
+    "run": {"jax", "numpy", "data", "experiment", "measure", "models", "optim", "report", "store"},
+    "tools": {
+        *("absl", "flax", "jax", "ml_collections", "numpy", "optax", "PIL"),
+        *("data", "experiment", "models", "report", "run", "store"),
     },
-    "evaluate": {"jax", "numpy", "data", "experiment", "mesh", "optim", "probe", "step", "stop"},
-    "begin": {"jax", "numpy", "experiment", "mesh", "models", "paths", "processes", "report", "step"},
-    "resume": {"begin", "experiment", "processes", "report"},
-    "finish": {"numpy", "begin", "checkpoint", "data", "experiment", "processes", "report", "resume", "step"},
-    "train": {
-        *("jax", "begin", "checkpoint", "evaluate", "experiment", "finish", "mesh", "processes", "report", "resume"),
-        *("step", "stop", "workdir"),
-    },
-    "verify": {
-        *("jax", "begin", "checkpoint", "digests", "experiment", "mesh", "pretrained", "report", "resume"),
-    },
-    "predict": {"jax", "numpy", "ml_collections", "PIL", "data", "experiment", "mesh", "pretrained"},
-    "sweep": {"jax", "ml_collections", "report", "stop", "train"},
-    "command": {"absl", "ml_collections", "report"},
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))
 
@@ -106,7 +76,7 @@ def test_imports_point_one_way(path):
         return
     for name in imported(path):
         if name in own or name in LIBRARIES:
-            assert name in ALLOWED[part] | BASIS | {part}, f"{path} must not import {name}"
+            assert name in ALLOWED[part] | GROUND | {part}, f"{path} must not import {name}"
         else:
             assert name in sys.stdlib_module_names or name in ("", "__version__"), (
                 f"{path} imports {name}, which is no dependency"
@@ -119,34 +89,14 @@ def test_configs_import_ml_collections_and_nothing_else(path):
 
 
 def test_commands_are_thin():
+    own = {"errors", "experiment", "models", "report", "run", "store", "tools"}
     for path in (ROOT / "launch").glob("*.py"):
-        assert (
-            set(imported(path))
-            <= {
-                "absl",
-                "jax",
-                "begin",
-                "command",
-                "errors",
-                "experiment",
-                "models",
-                "predict",
-                "pretrained",
-                "processes",
-                "report",
-                "stop",
-                "summary",
-                "sweep",
-                "verify",
-            }
-            | {"train"}
-            | sys.stdlib_module_names
-        )
+        assert set(imported(path)) <= own | {"absl", "jax"} | sys.stdlib_module_names
 
 
 def test_importing_everything_loads_no_other_framework():
     code = (
-        "import sys, jaxcv.train, jaxcv.tasks.byol, jaxcv.models.resnet, jaxcv.data.image_folder\n"
+        "import sys, jaxcv.run.train, jaxcv.tasks.byol, jaxcv.models.resnet, jaxcv.data.image_folder\n"
         "assert not {'torch', 'tensorflow', 'tensorboardX'} & set(sys.modules), 'heavy imports'"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

@@ -6,8 +6,8 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxcv import summary
 from jaxcv.models import alexnet, basenet, deeplabv3, efficientnet, layers, pool_upsample, resnet, vgg
+from jaxcv.tools import summary
 
 
 @pytest.mark.parametrize(

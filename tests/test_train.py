@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import runs
-from jaxcv import train
 from jaxcv.errors import UserError
+from jaxcv.run import train
 
 TINY = runs.TINY
 

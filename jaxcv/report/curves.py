@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcv.errors import DataError
 from jaxcv.report import style
-from jaxcv.report.log import series
+from jaxcv.store.log import series
 
 _SPLITS = {"train": style.PALETTE[0], "val": style.PALETTE[1], "test": style.PALETTE[2]}
 _LINES = ("-", "--", ":", "-.")

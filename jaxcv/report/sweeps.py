@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxcv.report import figures, style
-from jaxcv.report.log import write_atomic
 from jaxcv.report.tables import lower_is_better, to_csv, to_latex, to_markdown
+from jaxcv.store.log import write_atomic
 
 
 def write(

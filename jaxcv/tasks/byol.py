@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcv import losses, metrics
 from jaxcv.errors import ConfigError
+from jaxcv.measure import losses, metrics
 from jaxcv.models.layers import BatchNorm, dense, float_dtype
 from jaxcv.ops.color import normalize
 from jaxcv.ops.geometry import center_crop

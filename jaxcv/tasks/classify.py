@@ -10,9 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcv import losses, metrics
 from jaxcv.config import call
 from jaxcv.errors import ConfigError
+from jaxcv.measure import losses, metrics
 from jaxcv.ops.color import normalize
 from jaxcv.ops.geometry import center_crop
 from jaxcv.ops.mix import mixup_or_cutmix

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcv import metrics
+from jaxcv.measure import metrics
 from jaxcv.step import Task
 from jaxcv.tasks import segment
 from jaxcv.tasks.segment import num_outputs

@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxcv import losses, metrics
 from jaxcv.errors import ConfigError, UserError
+from jaxcv.measure import losses, metrics
 from jaxcv.ops.color import normalize
 from jaxcv.ops.joint import make_joint_view
 from jaxcv.prng import stream, streams

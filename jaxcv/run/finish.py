@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.begin import frozen_digest
-from jaxcv.checkpoint import Checkpoints
 from jaxcv.config import load
 from jaxcv.experiment import Experiment
-from jaxcv.processes import agree, is_first, wait
 from jaxcv.report import figures
-from jaxcv.report.log import read_arrays, read_metrics, write_arrays, write_json
 from jaxcv.report.tables import closing_table
-from jaxcv.resume import read_result
+from jaxcv.run.begin import frozen_digest
+from jaxcv.run.resume import read_result
 from jaxcv.step import TrainState
+from jaxcv.store.checkpoint import Checkpoints
+from jaxcv.store.log import read_arrays, read_metrics, write_arrays, write_json
+from jaxcv.store.processes import agree, is_first, wait
 
 
 def finish(

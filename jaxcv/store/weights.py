@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from jaxcv.checkpoint import restore_raw
 from jaxcv.config import load, require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models.weights import to_torch
+from jaxcv.store.checkpoint import restore_raw
 
 TORCH_FILES = (".pth", ".pt", ".bin")
 

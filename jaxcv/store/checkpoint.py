@@ -13,11 +13,11 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jaxcv.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
 from jaxcv.errors import UserError
 from jaxcv.mesh import put_whole
-from jaxcv.processes import agree_on_step, anywhere, is_first, wait
-from jaxcv.workdir import FULL
+from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
+from jaxcv.store.folder import FULL
+from jaxcv.store.processes import agree_on_step, anywhere, is_first, wait
 
 KEPT = 3  # checkpoints at most: the latest two and the best
 

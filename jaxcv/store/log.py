@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcv.errors import DataError
-from jaxcv.report import events
+from jaxcv.store import events
 
 _FILE = "metrics.jsonl"
 _WRITTEN = "time/unix"  # when a line was written, in seconds since 1970

@@ -10,11 +10,11 @@ from jax.sharding import Mesh
 from jaxcv.config import call
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.experiment import Experiment
+from jaxcv.measure.probe import make_extract, make_knn, make_linear
 from jaxcv.mesh import local_rows, put, replicated
-from jaxcv.optim import averaged
-from jaxcv.probe import make_extract, make_knn, make_linear
+from jaxcv.optim.optimizers import averaged
 from jaxcv.step import TrainState
-from jaxcv.stop import Stopped, never
+from jaxcv.store.stop import Stopped, never
 
 
 def make_evaluate(

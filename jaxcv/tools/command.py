@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jaxcv.config import HARMLESS, nearest
 from jaxcv.errors import ConfigError, UserError
-from jaxcv.report import manifest
+from jaxcv.store import manifest
 
 
 def define_config() -> None:

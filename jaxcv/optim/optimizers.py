@@ -12,8 +12,8 @@ import optax
 
 from jaxcv.config import call, nearest
 from jaxcv.errors import ConfigError
-from jaxcv.paths import check, lookup, matches
-from jaxcv.schedules import Schedule
+from jaxcv.optim.parameters import check, lookup, matches
+from jaxcv.optim.schedules import Schedule
 
 
 def sgd(schedule: Schedule, decay: Any, *, momentum: float = 0.9, nesterov: bool = False):
@@ -71,7 +71,7 @@ def make_optimizer(
     freeze: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> optax.GradientTransformation:
-    """The optimiser called `name` with its own `options`; patterns are those of jaxcv/paths.py.
+    """The optimiser called `name` with its own `options`; patterns are those of jaxcv/optim/parameters.py.
 
     weight_decay: on all parameters but biases and those of norms, and on these too with `decay_all`, as in torch.
     no_decay: patterns of parameters without decay in any case.

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxcv.begin import facts
-from jaxcv.checkpoint import read, record_of, steps_in
 from jaxcv.config import changes
-from jaxcv.digests import Damaged, by_name, make_record
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment, build, open_batches
 from jaxcv.mesh import put
-from jaxcv.pretrained import read_config
-from jaxcv.report.log import read_metrics
-from jaxcv.resume import made_with
+from jaxcv.run.begin import facts
+from jaxcv.run.resume import made_with
+from jaxcv.store.checkpoint import read, record_of, steps_in
+from jaxcv.store.digests import Damaged, by_name, make_record
+from jaxcv.store.log import read_metrics
+from jaxcv.store.weights import read_config
 
 SAME = "identical"
 

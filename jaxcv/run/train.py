@@ -13,22 +13,22 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from jaxcv.begin import begin, named_weights
-from jaxcv.checkpoint import KEPT, Checkpoints, sync
 from jaxcv.config import nearest, steps
 from jaxcv.errors import ConfigError, DataError, UserError
-from jaxcv.evaluate import make_evaluate, make_examples
 from jaxcv.experiment import Experiment, build, open_batches
-from jaxcv.finish import draw_curves, evaluated, finish
 from jaxcv.mesh import put
-from jaxcv.processes import agree, is_alone, is_first, stop_at
-from jaxcv.report.log import Log, no_log, open_log, read_metrics, write_arrays
 from jaxcv.report.progress import Progress
 from jaxcv.report.tables import lower_is_better
-from jaxcv.resume import cut_back, guard
+from jaxcv.run.begin import begin, named_weights
+from jaxcv.run.evaluate import make_evaluate, make_examples
+from jaxcv.run.finish import draw_curves, evaluated, finish
+from jaxcv.run.resume import cut_back, guard
 from jaxcv.step import TrainState
-from jaxcv.stop import Stopped, never
-from jaxcv.workdir import clean, full_disk_told, locked
+from jaxcv.store.checkpoint import KEPT, Checkpoints, sync
+from jaxcv.store.folder import clean, full_disk_told, locked
+from jaxcv.store.log import Log, no_log, open_log, read_metrics, write_arrays
+from jaxcv.store.processes import agree, is_alone, is_first, stop_at
+from jaxcv.store.stop import Stopped, never
 
 CURVES_SECONDS = 30.0  # the device waits while they are drawn
 TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation

@@ -11,13 +11,13 @@ import numpy as np
 from jaxcv.experiment import Experiment, augmented, open_batches, pretrained
 from jaxcv.mesh import put
 from jaxcv.models.weights import check, summarize
-from jaxcv.paths import digest, matches
-from jaxcv.processes import is_first
+from jaxcv.optim.parameters import digest, matches
 from jaxcv.report import figures
-from jaxcv.report.log import write_json
-from jaxcv.report.manifest import manifest
 from jaxcv.report.masks import paint
 from jaxcv.step import TrainState
+from jaxcv.store.log import write_json
+from jaxcv.store.manifest import manifest
+from jaxcv.store.processes import is_first
 
 
 def named_weights(config: Any, experiment: Experiment) -> Any:

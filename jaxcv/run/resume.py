@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxcv.begin import facts
 from jaxcv.config import HARMLESS, changes
 from jaxcv.errors import UserError
 from jaxcv.experiment import Experiment
-from jaxcv.processes import is_first
-from jaxcv.report.log import write_atomic, write_json
+from jaxcv.run.begin import facts
+from jaxcv.store.log import write_atomic, write_json
+from jaxcv.store.processes import is_first
 
 
 def guard(config: Any, workdir: Path, experiment: Experiment, *, override: bool) -> Callable[[], None]:

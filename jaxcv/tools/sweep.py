@@ -8,12 +8,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxcv import train
 from jaxcv.config import require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.report import sweeps
-from jaxcv.report.log import read_arrays, read_metrics
-from jaxcv.stop import never
+from jaxcv.run import train
+from jaxcv.store.log import read_arrays, read_metrics
+from jaxcv.store.stop import never
 
 
 def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never) -> None:

@@ -8,11 +8,11 @@ import jax
 from flax import linen as nn
 
 from jaxcv.models.layers import BatchNorm
-from jaxcv.paths import matches, stop
+from jaxcv.optim.parameters import matches, stop
 
 
 def freeze(loss: Callable, patterns: Sequence[str], *, statistics: bool = True) -> Callable:
-    """A task's `loss` for which the parameters that match the patterns (see jaxcv/paths.py) are constants.
+    """A task's `loss` for which the parameters that match the patterns (see jaxcv/optim/parameters.py) are constants.
 
     statistics: the running statistics of BatchNorm layers whose scale is frozen stand still, and normalise in training
     too. False: they drift with each batch, as in torch where a network is frozen but left in train mode.

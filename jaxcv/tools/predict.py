@@ -18,7 +18,7 @@ from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
 from jaxcv.experiment import make_network
 from jaxcv.mesh import make_mesh, put, replicated
-from jaxcv.pretrained import read_config, read_state
+from jaxcv.store.weights import read_config, read_state
 
 
 class Trained(NamedTuple):
