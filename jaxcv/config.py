@@ -37,7 +37,7 @@ def call(function: Callable, options: Mapping[str, Any], *, group: str, **given:
     return function(**given, **options)
 
 
-def load(package: str, name: str, public: str, *, group: str) -> Any:
+def load_part(package: str, name: str, public: str, *, group: str) -> Any:
     """The module jaxcv.`package`.`name`, which has the function or class `public`: a folder is its own registry.
 
     Raises ConfigError for a name that is not there.
@@ -50,7 +50,7 @@ def load(package: str, name: str, public: str, *, group: str) -> Any:
     return import_module(f"jaxcv.{package}.{name}")
 
 
-def steps(options: Mapping[str, Any], name: str, *, group: str, steps_per_epoch: int) -> int:
+def duration(options: Mapping[str, Any], name: str, *, group: str, steps_per_epoch: int) -> int:
     """The duration `name` of config.`group` in steps, from its key `name`_steps or `name`_epochs (may be a fraction).
 
     Raises ConfigError unless exactly one of the two is there, and is not negative.

@@ -10,9 +10,9 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from jaxcv.config import call, load, require, steps, without
+from jaxcv.config import call, duration, load_part, require, without
 from jaxcv.data.pipeline import train_batches
-from jaxcv.data.source import Info, named, spread
+from jaxcv.data.source import Info, evenly, select
 from jaxcv.errors import ConfigError
 from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
 from jaxcv.models.weights import Row, fit
@@ -20,8 +20,9 @@ from jaxcv.optim.freeze import freeze
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.optim.schedules import Schedule, make_schedule
 from jaxcv.prng import stream
-from jaxcv.step import Task, TrainState, make_init, make_update
-from jaxcv.store.weights import read
+from jaxcv.step import TrainState, make_init, make_update
+from jaxcv.store.weights import read_weights
+from jaxcv.task import Task
 
 SPLITS = ("train", "val", "test")
 KEYS = (
@@ -42,7 +43,7 @@ class Experiment(NamedTuple):
     examples: Any  # the source of what is drawn
     augment: Callable  # (key, batch) -> batch, as the loss sees it
     task: Task
-    predict: Callable  # (params, extra, image) -> {name: array}, in eval mode
+    predict: Callable  # (params, model_state, image) -> {name: array}, in eval mode
     schedules: dict[str, Callable]  # name -> f(step), to be logged
     diagnose: Callable  # training metrics -> a warning, or ""
     steps_per_epoch: int
@@ -63,18 +64,18 @@ def build(config: Any) -> Experiment:
     check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
     check_batch_size(mesh, config.eval.batch_size, key="eval.batch_size")
 
-    data = load("data", config.data.name, "source", group="data")
+    data = load_part("data", config.data.name, "source", group="data")
     options, limit = without(config.data, "name", "workers", "limit"), config.data.limit
-    sources = {split: spread(call(data.source, options, group="data", split=split), limit) for split in SPLITS}
+    sources = {split: evenly(call(data.source, options, group="data", split=split), limit) for split in SPLITS}
     drawn = config.eval.get("named", ())
-    examples = named(sources["val"], drawn) if drawn else spread(sources["val"], config.eval.examples)
+    examples = select(sources["val"], drawn) if drawn else evenly(sources["val"], config.eval.examples)
     info, count = sources["train"].info, len(sources["train"])
     if count < train.batch_size:
         raise ConfigError(
             f"config.train.batch_size={train.batch_size} is more than {info.name}'s {count} training images."
         )
     steps_per_epoch = count // train.batch_size
-    total_steps = steps(train, "total", group="train", steps_per_epoch=steps_per_epoch)
+    total_steps = duration(train, "total", group="train", steps_per_epoch=steps_per_epoch)
     if total_steps < 1:
         raise ConfigError(
             f"config.train.total_steps or total_epochs makes no step; an epoch is {steps_per_epoch} of them."
@@ -110,7 +111,7 @@ def build(config: Any) -> Experiment:
         diagnose=kind.diagnose,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        network=kind.get_network(shapes.params, shapes.extra),
+        network=kind.get_network(shapes.params, shapes.model_state),
         init=init,
         update=jax.jit(update, donate_argnums=0, out_shardings=layout),
         abstract=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), shapes),
@@ -128,7 +129,7 @@ class Network(NamedTuple):
 
 def make_network(config: Any, info: Info) -> Network:
     """Builds the network for data that are described by `info`."""
-    kind = load("tasks", config.task.name, "make", group="task")
+    kind = load_part("tasks", config.task.name, "make", group="task")
     options = without(config.task, "name")
     outputs = kind.num_outputs(info, **options)
     # 0: the classes are not known, and the model has its own number of them
@@ -140,13 +141,13 @@ def make_network(config: Any, info: Info) -> Network:
 
 def make_model(config: Any, **fields: Any) -> nn.Module:
     """The network of config.model, with `fields` where it does not say otherwise."""
-    found = load("models", config.model.name, "Model", group="model")
+    found = load_part("models", config.model.name, "Model", group="model")
     return call(found.Model, {**fields, **without(config.model, "name")}, group="model")
 
 
 def outline(config: Any, *, classes: int = 0) -> Info:
     """What is known of the config's data without reading them; with `classes`, as if they had so many."""
-    data = load("data", config.data.name, "source", group="data")
+    data = load_part("data", config.data.name, "source", group="data")
     info = data.outline(**without(config.data, "name"))
     return info._replace(classes=tuple(map(str, range(classes)))) if classes else info
 
@@ -166,7 +167,7 @@ def pretrained(
 
     allow: patterns of tensors that may be missing or unused.  fresh: of those that are not taken though they are there.
     """
-    return fit(read(source), experiment.network, allow=allow, fresh=fresh)
+    return fit(read_weights(source), experiment.network, allow=allow, fresh=fresh)
 
 
 def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict[str, np.ndarray]:
@@ -205,10 +206,10 @@ def _make_init(kind: Any, init: Callable, tx: Any) -> Callable:
         state = init(batch)
         if weights is None:
             return state
-        drawn = kind.get_network(state.params, state.extra)
+        drawn = kind.get_network(state.params, state.model_state)
         network = jax.tree.map(lambda w, x: x if w is None else w, weights, drawn, is_leaf=lambda w: w is None)
-        params, extra = kind.set_network(state.params, state.extra, network)
-        return state._replace(params=params, extra=extra, opt_state=tx.init(params))
+        params, model_state = kind.set_network(state.params, state.model_state, network)
+        return state._replace(params=params, model_state=model_state, opt_state=tx.init(params))
 
     return start
 
@@ -220,7 +221,7 @@ def _schedule(options: Any, batch_size: int, steps_per_epoch: int, total_steps: 
         options.schedule,
         lr=lr,
         total_steps=total_steps,
-        warmup_steps=steps(options, "warmup", group="optim", steps_per_epoch=steps_per_epoch),
+        warmup_steps=duration(options, "warmup", group="optim", steps_per_epoch=steps_per_epoch),
         steps_per_epoch=steps_per_epoch,
         options=_own(options, options.schedule),
     )

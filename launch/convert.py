@@ -36,7 +36,7 @@ def main() -> None:
 def export(workdir: Path, file: Path) -> None:
     from jaxcv.store import weights as pretrained
 
-    state_dict = pretrained.read(workdir)
+    state_dict = pretrained.read_weights(workdir)
     pretrained.write(file, state_dict)
     print(f"{file}: {len(state_dict)} tensors, {sum(x.size for x in state_dict.values()):,} values")
 

@@ -26,13 +26,13 @@ def workdir() -> Path:
 
 
 def main() -> None:
-    asked = on_signals()
+    should_stop = on_signals()
     config = command.config()
     from jaxcv.run import train  # not before the flags are known to be right: jax takes seconds to load
     from jaxcv.store import processes
 
     processes.join(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    train.run(config, workdir(), asked=asked, override=OVERRIDE.value)
+    train.run(config, workdir(), should_stop=should_stop, override=OVERRIDE.value)
 
 
 if __name__ == "__main__":

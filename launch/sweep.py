@@ -24,13 +24,13 @@ def workdir() -> Path:
 
 
 def main() -> None:
-    asked = on_signals()
+    should_stop = on_signals()
     from jaxcv.tools import sweep
 
     config = command.config()
     if "sweep" not in config:
         raise ConfigError("this config declares no sweep; run it with launch/main.py.")
-    sweep.run(config, workdir(), asked=asked)
+    sweep.run(config, workdir(), should_stop=should_stop)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def phase_of(workdir, began, due):
 def damage(whole, root):
     """Files whose damage gave another state; none if each was harmless, or noticed and the step before used."""
     from jaxcv.experiment import build
-    from jaxcv.store.checkpoint import Checkpoints, read
+    from jaxcv.store.checkpoint import Checkpoints, read_checkpoint
     from jaxcv.store.digests import by_name
     from jaxcv.store.weights import read_config
 
@@ -127,7 +127,7 @@ def damage(whole, root):
     for name, (workdir, _) in whole.items():
         experiment, last = build(read_config(workdir)), runs.steps(workdir)[-1]
         copy, folder = root / name / "copy", (workdir / "checkpoints").absolute()
-        known = {step: bits(read(folder / str(step), experiment.abstract)) for step in runs.steps(workdir)}
+        known = {step: bits(read_checkpoint(folder / str(step), experiment.abstract)) for step in runs.steps(workdir)}
         for file in sorted((workdir / "checkpoints" / str(last)).rglob("*")):
             for number in range(6 if file.is_file() and file.stat().st_size else 0):
                 shutil.copytree(workdir / "checkpoints", copy / "checkpoints")

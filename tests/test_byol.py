@@ -64,8 +64,8 @@ def test_the_loss_is_the_papers():
     """Eq. 2, symmetric: each view alone through both networks in train mode, the prediction of one against the
     projection of the other."""
     task = make()
-    params, extra = started(task)
-    loss, (new, metrics) = jax.jit(task.loss)(params, extra, BATCH, jax.random.key(3))
+    params, model_state = started(task)
+    loss, (new, metrics) = jax.jit(task.loss)(params, model_state, BATCH, jax.random.key(3))
 
     def mlp(p, x):
         x = x @ p["linear1"]["kernel"] + p["linear1"]["bias"]
@@ -81,7 +81,7 @@ def test_the_loss_is_the_papers():
         return np.maximum(y, 0).mean((1, 2)), y
 
     views = brighter(jax.random.key(3), BATCH)
-    online, target = jax.device_get((params, extra["target"]["params"]))
+    online, target = jax.device_get((params, model_state["target"]["params"]))
     total = 0
     for a, b in (("view1", "view2"), ("view2", "view1")):
         q = mlp(online["predictor"], mlp(online["projector"], backbone(online["backbone"], views[a])[0]))
@@ -108,23 +108,22 @@ def test_the_loss_is_the_papers():
 
 def test_no_gradient_reaches_the_target():
     task = make()
-    params, extra = started(task)
+    params, model_state = started(task)
 
     def loss(target):
-        return task.loss(params, {**extra, "target": {**extra["target"], "params": target}}, BATCH, jax.random.key(0))[
-            0
-        ]
+        state = {**model_state, "target": {**model_state["target"], "params": target}}
+        return task.loss(params, state, BATCH, jax.random.key(0))[0]
 
-    grads = jax.jit(jax.grad(loss))(extra["target"]["params"])
+    grads = jax.jit(jax.grad(loss))(model_state["target"]["params"])
     assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(grads))
 
 
 def test_the_target_starts_apart_or_as_a_copy():
-    params, extra = started(make())
-    assert set(extra["target"]["params"]) == {"backbone", "projector"}
-    assert not same(params["backbone"], extra["target"]["params"]["backbone"])
-    params, extra = started(make(target_init="copy"))
-    assert same({name: params[name] for name in ("backbone", "projector")}, extra["target"]["params"])
+    params, model_state = started(make())
+    assert set(model_state["target"]["params"]) == {"backbone", "projector"}
+    assert not same(params["backbone"], model_state["target"]["params"]["backbone"])
+    params, model_state = started(make(target_init="copy"))
+    assert same({name: params[name] for name in ("backbone", "projector")}, model_state["target"]["params"])
     assert same(started(make())[0], started(make())[0])
 
 
@@ -137,19 +136,21 @@ def test_the_target_moves_towards_the_new_online_parameters_after_the_step():
         tau = 1 - 0.2 * (np.cos(np.pi * k / 10) + 1) / 2
         expected = jax.tree.map(
             lambda t, p, tau=tau: tau * t + (1 - tau) * p,
-            state.extra["target"]["params"],
+            state.model_state["target"]["params"],
             {name: new.params[name] for name in ("backbone", "projector")},
         )
-        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, atol=1e-6), new.extra["target"]["params"], expected)
+        jax.tree.map(
+            lambda a, e: np.testing.assert_allclose(a, e, atol=1e-6), new.model_state["target"]["params"], expected
+        )
         state = new
 
 
 def test_predict_gives_the_online_backbones_features_by_running_statistics():
     predict = jax.jit(byol.make_predict(Backbone(), INFO, crop=6))
-    params, extra = started(make())
-    feature = predict(params, extra, BATCH["image"])["feature"]
+    params, model_state = started(make())
+    feature = predict(params, model_state, BATCH["image"])["feature"]
     x = (BATCH["image"][:, 1:7, 1:7] / np.float32(255) - 0.5) / 0.25
-    variables = {"params": params["backbone"], "batch_stats": extra["batch_stats"]["backbone"]}
+    variables = {"params": params["backbone"], "batch_stats": model_state["batch_stats"]["backbone"]}
     np.testing.assert_allclose(feature, Backbone().apply(variables, x, train=False)[0], atol=1e-5)
 
 

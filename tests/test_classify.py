@@ -45,15 +45,17 @@ def started(task, tx=None):
 def test_the_loss_is_the_mean_cross_entropy_of_the_normalised_images():
     task = make(label_smoothing=0.1)
     state = started(task)
-    loss, (extra, metrics) = jax.jit(task.loss)(state.params, state.extra, BATCH, jax.random.key(1))
+    loss, (model_state, metrics) = jax.jit(task.loss)(state.params, state.model_state, BATCH, jax.random.key(1))
     x = (BATCH["image"] / np.float32(255) - 0.5) / 0.25
-    variables = {"params": state.params, **state.extra}
+    variables = {"params": state.params, **state.model_state}
     (logits, _), moved = MODEL.apply(variables, x, train=True, mutable=["batch_stats"])
     log_p = np.asarray(jax.nn.log_softmax(logits))
     target = 0.9 * np.eye(3)[BATCH["label"]] + 0.1 / 3
     np.testing.assert_allclose(loss, -(target * log_p).sum(1).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["accuracy"], (log_p.argmax(1) == BATCH["label"]).mean())
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), extra["batch_stats"], moved["batch_stats"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), model_state["batch_stats"], moved["batch_stats"]
+    )
 
 
 def test_training_learns_and_mixup_gives_soft_targets():
@@ -68,7 +70,7 @@ def test_training_learns_and_mixup_gives_soft_targets():
         state, metrics = update(state, BATCH)
         losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.3 * losses[0] and metrics["accuracy"] == 1
-    sums = jax.jit(task.measure)(state.params, state.extra, BATCH)
+    sums = jax.jit(task.measure)(state.params, state.model_state, BATCH)
     values = task.summarize(jax.device_get(sums))
     assert values["accuracy"] > 0.5 and values["confusion"].sum() == 12
 
@@ -88,9 +90,9 @@ def test_frozen_parameters_do_not_move_and_their_statistics_as_the_switch_says(s
         jax.tree.map(np.testing.assert_array_equal, before.params[name], after.params[name])
     for name in ("conv2", "bn2", "fc1", "fc2"):
         assert not np.array_equal(*(jax.tree.leaves(s.params[name])[-1] for s in (before, after)))
-    stood_still = np.array_equal(*(s.extra["batch_stats"]["bn1"]["mean"] for s in (before, after)))
+    stood_still = np.array_equal(*(s.model_state["batch_stats"]["bn1"]["mean"] for s in (before, after)))
     assert stood_still == statistics
-    assert not np.array_equal(*(s.extra["batch_stats"]["bn2"]["mean"] for s in (before, after)))
+    assert not np.array_equal(*(s.model_state["batch_stats"]["bn2"]["mean"] for s in (before, after)))
     slots = sum(leaf.size for leaf in jax.tree.leaves(after.opt_state))
     trained = sum(x.size for name in ("conv2", "bn2", "fc1", "fc2") for x in jax.tree.leaves(after.params[name]))
     assert 2 * trained <= slots <= 2 * trained + 4  # two moments, and counters
@@ -101,9 +103,9 @@ def test_a_frozen_batch_norm_normalises_as_in_evaluation():
     state = started(task)
     params = state.params
     frozen = freeze(task.loss, ("bn*",))
-    loss, _ = frozen(params, state.extra, BATCH, jax.random.key(1))
+    loss, _ = frozen(params, state.model_state, BATCH, jax.random.key(1))
     x = (BATCH["image"] / np.float32(255) - 0.5) / 0.25
-    logits, _ = MODEL.apply({"params": params, **state.extra}, x, train=False)
+    logits, _ = MODEL.apply({"params": params, **state.model_state}, x, train=False)
     expected = optax.softmax_cross_entropy_with_integer_labels(logits, BATCH["label"]).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
@@ -116,10 +118,10 @@ def test_one_logit_for_two_classes():
     task = classify.make(model, classify.make_augment(info, order=()), given, info=info, total_steps=1, loss="sigmoid")
     batch = BATCH | {"label": BATCH["label"] % 2}
     state = jax.jit(make_init(task, optax.sgd(0.1), seed=0))(batch)
-    out = given(state.params, state.extra, batch["image"])
+    out = given(state.params, state.model_state, batch["image"])
     np.testing.assert_allclose(out["probability"][:, 1], jax.nn.sigmoid(out["logits"][:, 0]), rtol=1e-6)
     np.testing.assert_allclose(out["probability"].sum(1), jnp.ones(12), rtol=1e-6)
-    values = task.summarize(jax.device_get(task.measure(state.params, state.extra, batch)))
+    values = task.summarize(jax.device_get(task.measure(state.params, state.model_state, batch)))
     assert values["accuracy"] == np.mean((out["logits"][:, 0] > 0) == batch["label"])
 
 
@@ -141,7 +143,7 @@ def test_a_stage_that_is_not_there():
     with pytest.raises(
         ConfigError, match="config.eval.stage='layer9' is no stage of this network; choose one of pool1"
     ):
-        given(state.params, state.extra, BATCH["image"])
+        given(state.params, state.model_state, BATCH["image"])
 
 
 # ------------------------------------------------------------------------------------------------------- whole runs

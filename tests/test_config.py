@@ -36,25 +36,25 @@ def test_call_names_wrong_options(options, message):
 
 def test_steps():
     group = {"total_epochs": 2.5, "warmup_steps": 7, "save_steps": 1, "save_epochs": 1.0, "back_steps": -1}
-    assert config.steps(group, "total", group="train", steps_per_epoch=10) == 25
-    assert config.steps(group, "warmup", group="train", steps_per_epoch=10) == 7
+    assert config.duration(group, "total", group="train", steps_per_epoch=10) == 25
+    assert config.duration(group, "warmup", group="train", steps_per_epoch=10) == 7
     for name, message in [
         ("save", "config.train must have one of save_steps and save_epochs; it has 2."),
         ("eval", "config.train must have one of eval_steps and eval_epochs; it has 0."),
         ("back", "config.train.back_steps=-1 is negative."),
     ]:
         with pytest.raises(ConfigError) as error:
-            config.steps(group, name, group="train", steps_per_epoch=10)
+            config.duration(group, name, group="train", steps_per_epoch=10)
         assert str(error.value) == message
 
 
 def test_load_finds_modules_by_name_and_suggests_the_nearest():
-    assert config.load("data", "shapes", "source", group="data").__name__ == "jaxcv.data.shapes"
+    assert config.load_part("data", "shapes", "source", group="data").__name__ == "jaxcv.data.shapes"
     with pytest.raises(ConfigError, match="config.data.name='shape' is not in jaxcv/data; did you mean 'shapes'?"):
-        config.load("data", "shape", "source", group="data")
+        config.load_part("data", "shape", "source", group="data")
     names = "cifar10, coco, color_index, fashion_mnist, flowers17, image_folder, mask_folder, shapes"
     with pytest.raises(ConfigError, match=f"choose one of {names}"):
-        config.load("data", "pipeline", "source", group="data")  # is there, but no data set
+        config.load_part("data", "pipeline", "source", group="data")  # is there, but no data set
 
 
 def test_changes_names_each_key_that_differs():

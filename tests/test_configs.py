@@ -81,7 +81,7 @@ def test_full_size_networks_have_the_published_parameters(variant, backbone, hid
         assert out == 256
     assert count(params["projector"]) == feature * hidden + hidden + 2 * hidden + hidden * out
     assert count(params["predictor"]) == out * hidden + hidden + 2 * hidden + hidden * out
-    assert count(experiment.abstract.extra["target"]["params"]) == count(params) - count(params["predictor"])
+    assert count(experiment.abstract.model_state["target"]["params"]) == count(params) - count(params["predictor"])
 
 
 def variants():

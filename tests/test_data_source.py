@@ -101,21 +101,21 @@ def test_unknown_split():
 
 def test_some_examples_are_spread_over_a_source_which_its_fingerprint_says():
     whole = source.Arrays({"x": np.arange(7)}, INFO)
-    cut = source.spread(whole, 3)
+    cut = source.evenly(whole, 3)
     assert whole.names == ["0", "1", "2", "3", "4", "5", "6"] and cut.names == ["0", "2", "4"]
     assert len(cut) == 3 and [int(cut[i]["x"]) for i in range(3)] == [0, 2, 4]
     assert cut.info.fingerprint != INFO.fingerprint and cut.info._replace(fingerprint=INFO.fingerprint) == INFO
-    assert source.spread(whole, 0) is whole and source.spread(whole, 7) is whole
+    assert source.evenly(whole, 0) is whole and source.evenly(whole, 7) is whole
     with pytest.raises(IndexError):
         cut[3]
 
 
 def test_examples_by_name():
     whole = source.Arrays({"x": np.arange(5)}, INFO)
-    some = source.named(whole, ("3", "0"))
+    some = source.select(whole, ("3", "0"))
     assert some.names == ["3", "0"] and [int(some[i]["x"]) for i in range(len(some))] == [3, 0]
     with pytest.raises(DataError, match="has no example '7' in this split; its names are like 0, 1, 2"):
-        source.named(whole, ("3", "7"))
+        source.select(whole, ("3", "7"))
 
 
 class Squares:

@@ -129,7 +129,7 @@ TRAIN = """if True:
             for _ in range(int(steps)):
                 state, metrics = built.update(state, put(built.mesh, next(batches)))
                 losses.append(metrics["loss"])
-        arrays = jax.device_get((losses, jax.tree.leaves((state.params, state.extra))))
+        arrays = jax.device_get((losses, jax.tree.leaves((state.params, state.model_state))))
         assert {x.dtype for x in jax.tree.leaves(arrays)} == {np.dtype(np.float64 if wide else np.float32)}
         np.savez(f"{out}/{count}.npz", losses=arrays[0], params=np.concatenate([x.ravel() for x in arrays[1]]))
 """

@@ -84,16 +84,16 @@ def test_killed_stopped_and_damaged_it_ends_as_if_nothing_had_been(
     runs.assert_same_run(whole, tmp_path)
 
 
-def asked_after(condition):
-    """asked() that is true from the first time on that the condition is."""
+def should_stop_after(condition):
+    """should_stop() that is true from the first time on that the condition is."""
     came = []
 
-    def asked():
+    def should_stop():
         if not came and condition():
             came.append(True)
         return bool(came)
 
-    return asked
+    return should_stop
 
 
 def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_stop_in_set_up_in_any_evaluation_and_at_the_end(tmp_path, capsys, mon
         (lambda: next(calls) > 0, "at step 4 of 4", [2, 4], [0, 2, 4]),  # while the test split is evaluated
     ]
     for condition, told, saved, done in moments:
-        assert train.run(config, tmp_path, asked=asked_after(condition)) == {}
+        assert train.run(config, tmp_path, should_stop=should_stop_after(condition)) == {}
         assert f"Stopped {told}" in capsys.readouterr().out
         assert (runs.steps(tmp_path), evaluations()) == (saved, done)
         assert not (tmp_path / "result.json").exists()
@@ -261,11 +261,11 @@ def test_what_comes_after_the_restored_step_does_not_mislead(tmp_path):
         (tmp_path / f"examples/{name}.npz").write_text("")
     (tmp_path / "result.npz").write_text("")
     write_json(tmp_path / "result.json", {"step": 8})
-    resume.cut_back(tmp_path, 8)
+    resume.truncate(tmp_path, 8)
     assert len(list(tmp_path.rglob("*.npz"))) == 4
-    resume.cut_back(tmp_path, 4)
+    resume.truncate(tmp_path, 4)
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["0.npz", "4.npz"]
-    resume.cut_back(tmp_path, None)
+    resume.truncate(tmp_path, None)
     assert not list(tmp_path.rglob("*.*"))
 
 

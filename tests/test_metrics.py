@@ -26,7 +26,7 @@ def test_moments_add_over_batches_and_leave_out_padding():
 
 def test_spread_against_numpy():
     x = unit(np.random.default_rng(1).normal(size=(64, 5)) * [3, 2, 1, 1, 0.1])
-    values = metrics.spread(metrics.moments(x.astype(np.float32)))
+    values = metrics.feature_spread(metrics.moments(x.astype(np.float32)))
     eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))
     assert float(values["feature_std"]) == pytest.approx(x.std(0).mean() * 5**0.5, rel=1e-4)
     assert float(values["effective_rank"]) == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum(), rel=1e-4)
@@ -36,10 +36,10 @@ def test_spread_against_numpy():
 
 def test_spread_of_an_even_sphere_and_of_a_point():
     even = np.concatenate([np.eye(8), -np.eye(8)]).astype(np.float32)
-    values = metrics.spread(metrics.moments(even))
+    values = metrics.feature_spread(metrics.moments(even))
     assert float(values["feature_std"]) == pytest.approx(1)
     assert float(values["effective_rank"]) == pytest.approx(8)
-    point = metrics.spread(metrics.moments(np.tile(np.float32([[0.6, 0.8]]), (9, 1))))
+    point = metrics.feature_spread(metrics.moments(np.tile(np.float32([[0.6, 0.8]]), (9, 1))))
     assert float(point["feature_std"]) < 1e-3
 
 

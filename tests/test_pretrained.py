@@ -20,7 +20,7 @@ STATE = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3), "bn
 def test_safetensors_come_back_bit_for_bit(tmp_path):
     file = tmp_path / "new" / "w.safetensors"
     pretrained.write(file, STATE)
-    back = pretrained.read(file)
+    back = pretrained.read_weights(file)
     assert back.keys() == STATE.keys()
     for name, value in STATE.items():
         np.testing.assert_array_equal(back[name], value)
@@ -39,7 +39,7 @@ def test_files_that_cannot_be_read(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        pretrained.read(tmp_path / name)
+        pretrained.read_weights(tmp_path / name)
 
 
 def test_a_truncated_file_and_a_folder_that_is_no_run(tmp_path):
@@ -47,9 +47,9 @@ def test_a_truncated_file_and_a_folder_that_is_no_run(tmp_path):
     pretrained.write(file, STATE)
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(UserError, match="w.safetensors is not a readable .safetensors file"):
-        pretrained.read(file)
+        pretrained.read_weights(file)
     with pytest.raises(UserError, match="is not the workdir of a run: it has no readable config.json"):
-        pretrained.read(tmp_path)
+        pretrained.read_weights(tmp_path)
     with pytest.raises(UserError, match="its name must end in that"):
         pretrained.write(tmp_path / "w.pth", STATE)
     (tmp_path / "taken").write_text("")
@@ -62,15 +62,15 @@ def test_pth_files_are_read_by_torch_and_only_as_data(tmp_path):
     inner = {f"module.{name}": torch.from_numpy(value) for name, value in STATE.items()}
     inner["module.half"] = torch.ones(2, dtype=torch.bfloat16)
     torch.save({"state_dict": inner, "epoch": 3}, tmp_path / "w.pth")
-    back = pretrained.read(tmp_path / "w.pth")
+    back = pretrained.read_weights(tmp_path / "w.pth")
     assert back.keys() == {*STATE, "half"} and back["half"].dtype == np.float32
     np.testing.assert_array_equal(back["conv1.weight"], STATE["conv1.weight"])
     torch.save({"state_dict": {"a": 1}}, tmp_path / "odd.pth")
     with pytest.raises(UserError, match="odd.pth holds no state_dict"):
-        pretrained.read(tmp_path / "odd.pth")
+        pretrained.read_weights(tmp_path / "odd.pth")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "code.pth")
     with pytest.raises(UserError, match="code.pth is not a file of weights that torch can load safely"):
-        pretrained.read(tmp_path / "code.pth")
+        pretrained.read_weights(tmp_path / "code.pth")
 
 
 def test_out_of_a_run_into_another_and_back(whole, tmp_path, cache):
@@ -80,13 +80,13 @@ def test_out_of_a_run_into_another_and_back(whole, tmp_path, cache):
     code, out, err = runs.run("convert.py", f"--workdir={first}", f"--export={file}")
     assert code == 0, err
     encoder = to_torch(pretrained.read_run(first))
-    assert all(np.array_equal(pretrained.read(file)[name], value) for name, value in encoder.items())
+    assert all(np.array_equal(pretrained.read_weights(file)[name], value) for name, value in encoder.items())
     assert not any("projector" in name for name in encoder) and f"{len(encoder)} tensors" in out
 
     code, out, err = runs.run("convert.py", TINY, f"--weights={file}", f"--workdir={second}", cache=cache)
     assert code == 0 and out.count("matched") == len(encoder), err
     state = restore_raw(second, 0)
-    for params in (state["params"]["backbone"], state["extra"]["target"]["params"]["backbone"]):
+    for params in (state["params"]["backbone"], state["model_state"]["target"]["params"]["backbone"]):
         placed = to_torch({"params": params})
         assert all(np.array_equal(encoder[name], value) for name, value in placed.items())
     with pytest.raises(UserError, match=f"{second} already holds a run"):

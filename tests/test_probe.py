@@ -65,7 +65,7 @@ def test_the_fit_reaches_scikit_learns_weights():
 
 
 def test_extract_keeps_order_and_leaves_out_padding():
-    def predict(params, extra, image):
+    def predict(params, model_state, image):
         return {"feature": params * image}
 
     rows = np.arange(20, dtype=np.float32).reshape(10, 2)

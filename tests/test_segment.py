@@ -46,13 +46,13 @@ def started(task):
 
 def logits(state):
     x = (BATCH["image"] / np.float32(255) - 0.5) / 0.25
-    return MODEL.apply({"params": state.params, **state.extra}, x, train=True, mutable=["batch_stats"])[0][0]
+    return MODEL.apply({"params": state.params, **state.model_state}, x, train=True, mutable=["batch_stats"])[0][0]
 
 
 def test_the_loss_is_the_weighted_mean_over_the_pixels_that_count():
     task = make(class_weight=(1.0, 2.0, 0.5))
     state = started(task)
-    loss, (_, metrics) = task.loss(state.params, state.extra, BATCH, jax.random.key(1))
+    loss, (_, metrics) = task.loss(state.params, state.model_state, BATCH, jax.random.key(1))
     log_p = np.asarray(jax.nn.log_softmax(logits(state)), np.float64)
     counted = BATCH["mask"] < 3
     label = BATCH["mask"][counted]
@@ -66,7 +66,7 @@ def test_the_loss_is_the_weighted_mean_over_the_pixels_that_count():
 def test_every_loss_has_gradients_and_void_pixels_have_none_but_in_binary(loss):
     task = make(loss=loss)
     state = started(task)
-    value_and_grad = jax.jit(jax.value_and_grad(lambda p: task.loss(p, state.extra, BATCH, jax.random.key(1))[0]))
+    value_and_grad = jax.jit(jax.value_and_grad(lambda p: task.loss(p, state.model_state, BATCH, jax.random.key(1))[0]))
     value, grads = value_and_grad(state.params)
     assert np.isfinite(value) and optax.tree.norm(grads) > 1e-4
     per_pixel, x = segment.LOSSES[loss], logits(state)
@@ -81,19 +81,19 @@ def test_a_class_can_be_left_out_of_the_loss_and_still_be_measured():
     info = INFO._replace(ignore=2)
     task = make(info, ignore_in_loss=True)
     state = started(task)
-    loss, _ = task.loss(state.params, state.extra, BATCH, jax.random.key(1))
+    loss, _ = task.loss(state.params, state.model_state, BATCH, jax.random.key(1))
     log_p = np.asarray(jax.nn.log_softmax(logits(state)), np.float64)
     counted = BATCH["mask"] < 2
     expected = -log_p[counted][np.arange(counted.sum()), BATCH["mask"][counted]].mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    values = task.summarize(jax.device_get(jax.jit(task.measure)(state.params, state.extra, BATCH)))
+    values = task.summarize(jax.device_get(jax.jit(task.measure)(state.params, state.model_state, BATCH)))
     assert values["confusion"][2].sum() == (BATCH["mask"] == 2).sum()
 
 
 def test_average_precision_is_measured_where_it_is_asked_for():
     task = make(average_precision=True)
     state = started(task)
-    values = task.summarize(jax.device_get(jax.jit(task.measure)(state.params, state.extra, BATCH)))
+    values = task.summarize(jax.device_get(jax.jit(task.measure)(state.params, state.model_state, BATCH)))
     assert 0 < values["ap/pixel_voc"] < 1 and values["class_ap"].shape == (3,)
 
 
@@ -106,7 +106,7 @@ def test_what_cannot_be():
     odd = {"image": np.zeros((1, 33, 40, 3), np.uint8), "mask": np.zeros((1, 33, 40), np.uint8)}
     state = jax.eval_shape(make_init(task, optax.sgd(0.1), seed=0), odd)
     with pytest.raises(UserError, match="this network makes 32 x 32 pixels of 33 x 40; crop or resize"):
-        jax.eval_shape(task.loss, state.params, state.extra, odd, jax.eval_shape(lambda: jax.random.key(0)))
+        jax.eval_shape(task.loss, state.params, state.model_state, odd, jax.eval_shape(lambda: jax.random.key(0)))
 
 
 def test_colourisation_sees_the_mean_of_the_channels():

@@ -10,7 +10,8 @@ from jax.sharding import AxisType
 from jaxcv.errors import ConfigError
 from jaxcv.mesh import check_batch_size, make_mesh, put, replicated
 from jaxcv.optim.optimizers import make_optimizer
-from jaxcv.step import Task, make_init, make_update, unchanged
+from jaxcv.step import make_init, make_update
+from jaxcv.task import Task
 
 BATCH = {"x": np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)}
 
@@ -19,13 +20,13 @@ def init(key, batch):
     return {"w": jax.random.normal(key, (3,))}, {"seen": jnp.zeros(())}
 
 
-def loss(params, extra, batch, key):
+def loss(params, model_state, batch, key):
     noise = jax.random.normal(key, (3,))
     value = ((batch["x"] @ params["w"]) ** 2).mean() + 0 * noise.sum()
-    return value, ({"seen": extra["seen"] + batch["x"].shape[0]}, {"noise": noise[0]})
+    return value, ({"seen": model_state["seen"] + batch["x"].shape[0]}, {"noise": noise[0]})
 
 
-TASK = Task(init, loss, unchanged, None, None)
+TASK = Task(init, loss, None, None)
 TX = make_optimizer("sgd", lambda step: 0.1, options={"momentum": 0.0})
 
 
@@ -48,7 +49,7 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(state.params["w"], w - 0.1 * grad, rtol=1e-5)
     assert metrics["loss"] == pytest.approx((y**2).mean(), rel=1e-5)
     assert metrics["grad_norm"] == pytest.approx(np.linalg.norm(grad), rel=1e-5)
-    assert int(state.step) == 1 and float(state.extra["seen"]) == 16
+    assert int(state.step) == 1 and float(state.model_state["seen"]) == 16
 
 
 def test_each_step_has_its_own_key_and_a_seed_its_own_keys():
@@ -65,7 +66,7 @@ def test_accumulated_gradients_are_the_whole_batchs(parts):
     (whole, (a,)), (split, (b,)) = updated(), updated(accumulate=parts, mesh=make_mesh())
     np.testing.assert_allclose(split.params["w"], whole.params["w"], rtol=1e-5)
     assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
-    assert float(split.extra["seen"]) == 16
+    assert float(split.model_state["seen"]) == 16
 
 
 def test_one_and_four_devices_agree():

@@ -27,13 +27,14 @@ LIBRARIES = {
     "threadpoolctl",
     "torch",
 }
-GROUND = {"config", "errors", "prng", "mesh", "step"}  # what every part may use
+GROUND = {"config", "errors", "prng", "mesh", "step", "task"}  # what every part may use
 ALLOWED = {  # file or folder -> what it may import, besides the standard library, GROUND and its own folder
     "errors": set(),
     "config": {"ml_collections"},
     "prng": {"jax"},
     "mesh": {"jax", "numpy"},
     "step": {"jax", "optax"},
+    "task": {"jax"},
     "ops": {"jax"},
     "models": {"jax", "flax", "numpy"},
     "data": {"numpy", "grain", "PIL", "absl", "scipy", "sklearn", "threadpoolctl"},

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, load, stretch, stretch_mask
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, open_image, stretch, stretch_mask
 from jaxcv.data.source import Files, Info, find, fingerprint, held_out, split_folder, voc_palette
 from jaxcv.errors import ConfigError, DataError
 
@@ -96,7 +96,7 @@ def _read_outline(annotation: Mapping, photo: Photo, *, where: str) -> list[np.n
 def _decode(index: int, *, photos: Sequence[Photo], folder: Path, height: int, width: int) -> dict[str, np.ndarray]:
     photo = photos[index]
     path = folder / photo.file
-    image = load(path)
+    image = open_image(path)
     if image.size != (photo.width, photo.height):
         said = f"{photo.width}x{photo.height}"
         raise DataError(f"{path} has {image.width}x{image.height} pixels, but its annotations are for {said}")

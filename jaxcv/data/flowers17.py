@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, load, stretch
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, open_image, stretch
 from jaxcv.data.source import Files, Info, check_split, find, fingerprint, voc_palette
 from jaxcv.errors import DataError
 
@@ -25,7 +25,7 @@ def read_trimap(path: Path, height: int, width: int) -> np.ndarray:
 
     That is bilinear between four neighbours, so a pixel with any neighbour of another colour is 0.
     """
-    trimap = load(path, ("PNG",)).convert("RGB")
+    trimap = open_image(path, ("PNG",)).convert("RGB")
     box = (0, 0, *trimap.size)
     resized = trimap.transform((width, height), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
     return (np.asarray(resized) == FLOWER).all(-1).astype(np.uint8)
@@ -47,7 +47,7 @@ def read_splits(path: Path, names: Sequence[str]) -> list[int]:
 
 def _decode(index: int, *, pairs: Sequence[tuple[Path, Path]], height: int, width: int) -> dict[str, np.ndarray]:
     image, trimap = pairs[index]
-    return {"image": stretch(load(image), height, width), "mask": read_trimap(trimap, height, width)}
+    return {"image": stretch(open_image(image), height, width), "mask": read_trimap(trimap, height, width)}
 
 
 def outline(

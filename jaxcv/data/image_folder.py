@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, SUFFIXES, load
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, SUFFIXES, open_image
 from jaxcv.data.source import Info, Kept, find, fingerprint, held_out, split_folder
 from jaxcv.errors import ConfigError, DataError
 
@@ -28,7 +28,7 @@ def decode(path: Path, size: int) -> np.ndarray:
 
     The arithmetic is torchvision's Resize (bicubic, antialiased) and CenterCrop.
     """
-    image = load(path).convert("RGB")
+    image = open_image(path).convert("RGB")
     w, h = image.size
     short = min(w, h)
     if max(w, h) / short * size**2 > MAX_PIXELS:  # of the resized image, before the crop

@@ -13,7 +13,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 MAX_PIXELS = 89_478_485  # from where on Pillow warns of a decompression bomb
 
 
-def load(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
+def open_image(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
     """The image at `path`, whole and upright, in its own mode of 8 bits a channel. DataError names the file."""
     try:
         with Image.open(path, formats=formats) as image:

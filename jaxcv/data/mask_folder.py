@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, check_canvas, load, stretch, stretch_mask
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, check_canvas, open_image, stretch, stretch_mask
 from jaxcv.data.source import Files, Info, find, fingerprint, held_out, split_folder, voc_palette
 from jaxcv.errors import ConfigError, DataError
 
@@ -25,7 +25,7 @@ def read_mask(path: Path, table: np.ndarray, *, colors: Sequence[Sequence[int]] 
     and its colour's place in `colors` in one of colours, OTHER if it is not there.  threshold: channels become 255 from
     here on and 0 below, before colours are compared; 0: they stay as they are.
     """
-    image = load(path, ("PNG",))
+    image = open_image(path, ("PNG",))
     if colors:
         pixels = np.asarray(image.convert("RGB"))
         pixels = np.where(pixels >= threshold, 255, 0) if threshold else pixels
@@ -91,7 +91,7 @@ def _decode(
     index: int, *, pairs: Sequence[tuple[Path, Path]], height: int, width: int, **options: Any
 ) -> dict[str, np.ndarray]:
     image_path, mask_path = pairs[index]
-    image, mask = load(image_path), read_mask(mask_path, **options)
+    image, mask = open_image(image_path), read_mask(mask_path, **options)
     if image.size != mask.shape[::-1]:
         h, w = mask.shape
         raise DataError(f"{image_path} has {image.width}x{image.height} pixels, but its mask {mask_path} {w}x{h}")

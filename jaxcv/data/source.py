@@ -106,7 +106,7 @@ class Files:
 
 
 class Subset:
-    """The examples of a source at `indices`; made by `spread` and `named`."""
+    """The examples of a source at `indices`; made by `evenly` and `select`."""
 
     def __init__(self, source, indices: Sequence[int]):
         self._source, self._indices = source, indices
@@ -125,13 +125,13 @@ class Subset:
         return self._source[self._indices[index]]
 
 
-def spread(source, count: int):
+def evenly(source, count: int):
     """`count` examples of `source` at even distances, as files are often in the order of their classes; all where
     count is 0 or it has no more."""
     return Subset(source, [i * len(source) // count for i in range(count)]) if 0 < count < len(source) else source
 
 
-def named(source, names: Sequence[str]):
+def select(source, names: Sequence[str]):
     """The examples of `source` that are called `names`, in that order. DataError if one is not there."""
     index = {name: i for i, name in enumerate(source.names)}
     for name in names:

@@ -23,7 +23,7 @@ def moments(x: jax.Array, valid: jax.Array | None = None) -> dict[str, jax.Array
     return {"count": valid.sum(), "sum": kept.sum(0), "outer": outer}
 
 
-def spread(sums: dict) -> dict:
+def feature_spread(sums: dict) -> dict:
     """How far vectors on the unit sphere spread, from their `moments`: what a collapse takes away.
 
     feature_std: standard deviation of each dimension, averaged, times sqrt(d): 1 where they fill the sphere evenly,

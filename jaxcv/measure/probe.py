@@ -23,20 +23,20 @@ class Features(NamedTuple):
 
 
 def make_extract(predict: Callable, mesh: Mesh) -> Callable:
-    """Returns extract(params, extra, batches) -> Features, with `predict`'s "feature" of every valid row, in order."""
+    """Returns extract(params, model_state, batches) -> Features: `predict`'s "feature" of every valid row, in order."""
     forward = jax.jit(
-        lambda params, extra, batch: (
-            predict(params, extra, batch["image"])["feature"],
+        lambda params, model_state, batch: (
+            predict(params, model_state, batch["image"])["feature"],
             batch["label"],
             batch["valid"],
         ),
         out_shardings=replicated(mesh),
     )
 
-    def extract(params: Any, extra: Any, batches: Iterable[dict]) -> Features:
+    def extract(params: Any, model_state: Any, batches: Iterable[dict]) -> Features:
         rows, pending = [], None
         for batch in batches:
-            done, pending = pending, forward(params, extra, put(mesh, batch))
+            done, pending = pending, forward(params, model_state, put(mesh, batch))
             if done is not None:  # fetched while the next batch is at work
                 rows.append(jax.device_get(done))
         rows.append(jax.device_get(pending))

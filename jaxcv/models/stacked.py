@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxcv.config import call, load
+from jaxcv.config import call, load_part
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
 
@@ -33,7 +33,7 @@ class Model(nn.Module):
                 "config.model.network.name is missing; it is the classifier that the layer is stacked on."
             )
         options = {"dtype": self.dtype, **{k: v for k, v in self.network.items() if k != "name"}}
-        found = load("models", self.network["name"], "Model", group="model.network")
+        found = load_part("models", self.network["name"], "Model", group="model.network")
         backbone = call(found.Model, options, group="model.network", name="backbone")
         x, stages = backbone(x, train=train)
         stages = {**stages, "logits": x}

@@ -20,10 +20,10 @@ def freeze(loss: Callable, patterns: Sequence[str], *, statistics: bool = True) 
     if not patterns:
         return loss
 
-    def frozen_loss(params: Any, extra: Any, batch: dict, key: jax.Array) -> tuple:
+    def frozen_loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
         mask = matches(params, patterns)
         with _standing_still(mask) if statistics else nullcontext():
-            return loss(stop(params, mask), extra, batch, key)
+            return loss(stop(params, mask), model_state, batch, key)
 
     return frozen_loss
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcv.config import call, nearest, steps
+from jaxcv.config import call, duration, nearest
 from jaxcv.errors import ConfigError
 
 Schedule = Callable[[Any], Any]  # step (from 0) -> learning rate
@@ -122,7 +122,7 @@ def _in_steps(options: Mapping[str, Any], *, group: str, steps_per_epoch: int) -
             return key, value
 
         def one(value: float) -> int:
-            return steps({**options, key: value}, name, group=group, steps_per_epoch=steps_per_epoch)
+            return duration({**options, key: value}, name, group=group, steps_per_epoch=steps_per_epoch)
 
         return f"{name}_steps", jax.tree.map(one, value)
 

@@ -18,11 +18,11 @@ from jaxcv.store.stop import Stopped, never
 
 
 def make_evaluate(
-    experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping, asked: Callable = never
+    experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping, should_stop: Callable = never
 ) -> Callable:
     """Returns evaluate(state, splits) -> ({"split/name": float}, {"split/name": array}), exact over each split.
 
-    It raises Stopped between two batches once asked() is true.
+    It raises Stopped between two batches once should_stop() is true.
 
     knn, probe: options of `make_knn` and `make_linear` on the features that `predict` gives, whose bank and
     training set is the split `train`; left out if empty, and where the data have no classes.
@@ -33,20 +33,20 @@ def make_evaluate(
     extract = make_extract(experiment.predict, mesh)
 
     def batches(split: str) -> Iterable[dict]:
-        return _batches(sources[split], batch_size, mesh, asked)
+        return _batches(sources[split], batch_size, mesh, should_stop)
 
     def evaluate(state: TrainState, splits: tuple[str, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        params, extra = averaged(state.params, state.opt_state), state.extra
+        params, model_state = averaged(state.params, state.opt_state), state.model_state
         values, arrays = {}, {}
         for split in splits:
-            sums = _total(measure(params, extra, put(mesh, batch)) for batch in batches(split))
+            sums = _total(measure(params, model_state, put(mesh, batch)) for batch in batches(split))
             for name, value in task.summarize(sums).items():
                 if np.ndim(value):
                     arrays[f"{split}/{name}"] = np.asarray(value)
                 else:
                     values[f"{split}/{name}"] = float(value)
         if num_classes > 1 and (knn or probe):
-            train = extract(params, extra, batches("train"))
+            train = extract(params, model_state, batches("train"))
             given = {"mesh": mesh, "num_classes": num_classes}
             scores = {}
             if knn:
@@ -54,40 +54,40 @@ def make_evaluate(
             if probe:
                 scores["probe_accuracy"] = call(make_linear, probe, group="eval.probe", train=train, **given)
             for split in splits:
-                features = extract(params, extra, batches(split))
+                features = extract(params, model_state, batches(split))
                 values |= {f"{split}/{name}": score(features) for name, score in scores.items()}
         return values, arrays
 
     return evaluate
 
 
-def make_examples(experiment: Experiment, *, batch_size: int, asked: Callable = never) -> Callable:
+def make_examples(experiment: Experiment, *, batch_size: int, should_stop: Callable = never) -> Callable:
     """Returns examples(state) -> {name: array}: what `predict` says of the examples to be drawn, but logits.
 
-    It raises Stopped between two batches once asked() is true.
+    It raises Stopped between two batches once should_stop() is true.
     """
     mesh, source = experiment.mesh, experiment.examples
 
-    def forward(params: Any, extra: Any, batch: dict) -> tuple:
-        out = experiment.predict(params, extra, batch["image"])
+    def forward(params: Any, model_state: Any, batch: dict) -> tuple:
+        out = experiment.predict(params, model_state, batch["image"])
         return {name: value for name, value in out.items() if name != "logits"}, batch["valid"]
 
     predict = jax.jit(forward, out_shardings=replicated(mesh))
 
     def examples(state: TrainState) -> dict[str, np.ndarray]:
         params, parts = averaged(state.params, state.opt_state), []
-        for batch in _batches(source, batch_size, mesh, asked):
-            out, valid = jax.device_get(predict(params, state.extra, put(mesh, batch)))
+        for batch in _batches(source, batch_size, mesh, should_stop):
+            out, valid = jax.device_get(predict(params, state.model_state, put(mesh, batch)))
             parts.append({name: value[valid > 0] for name, value in out.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     return examples
 
 
-def _batches(source: Any, batch_size: int, mesh: Mesh, asked: Callable) -> Iterator[dict]:
+def _batches(source: Any, batch_size: int, mesh: Mesh, should_stop: Callable) -> Iterator[dict]:
     """This process's share of all batches of a source."""
     for batch in eval_batches(source, batch_size=batch_size, rows=local_rows(mesh, batch_size)):
-        if asked():
+        if should_stop():
             raise Stopped
         yield batch
 

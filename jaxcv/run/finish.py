@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.config import load
+from jaxcv.config import load_part
 from jaxcv.experiment import Experiment
 from jaxcv.report import figures
 from jaxcv.report.tables import closing_table
@@ -16,7 +16,7 @@ from jaxcv.run.resume import read_result
 from jaxcv.step import TrainState
 from jaxcv.store.checkpoint import Checkpoints
 from jaxcv.store.log import read_arrays, read_metrics, write_arrays, write_json
-from jaxcv.store.processes import agree, is_first, wait
+from jaxcv.store.processes import broadcast_from_first, is_first, wait
 
 
 def finish(
@@ -30,16 +30,16 @@ def finish(
 ) -> dict[str, float]:
     """Evaluates the best state, or the last, on the test split, once; keeps, draws and prints the results."""
     last = int(state.step)
-    if agree(read_result(workdir, last) is None):
+    if broadcast_from_first(read_result(workdir, last) is None):
         reported = last
         if config.eval.report == "best":
             otherwise = "the last state is reported, because no other has a score"
             best = checkpoints.restore(checkpoints.best, experiment.abstract, otherwise=otherwise)
             reported, state = best or (last, state)
         values, arrays = evaluate(state, ("test",))
-        said = examples(state)
+        predictions = examples(state)
         if is_first():
-            write_arrays(workdir / "examples" / f"{reported}.npz", said)
+            write_arrays(workdir / "examples" / f"{reported}.npz", predictions)
             write_arrays(workdir / "result.npz", arrays)
             result = {"step": last, "reported_step": reported, "values": values}
             _write_result(config, workdir, experiment, state, result)
@@ -81,7 +81,7 @@ def _draw_end(config: Any, workdir: Path, experiment: Experiment, reported: int)
     source = experiment.examples
     batch = [source[i] for i in range(len(source))]
     files = [file for file in (workdir / "examples").glob("*.npz") if int(file.stem) <= reported]
-    load("report", config.task.name, "draw", group="task").draw(
+    load_part("report", config.task.name, "draw", group="task").draw(
         workdir / "figures",
         info=source.info,
         names=source.names,

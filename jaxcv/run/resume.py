@@ -57,7 +57,7 @@ def made_with(manifest: Mapping) -> dict:
     return known | {name: machine[name] for name in ("cpu", "cores", "devices") if name in machine}
 
 
-def cut_back(workdir: Path, step: int | None) -> None:
+def truncate(workdir: Path, step: int | None) -> None:
     """Removes examples and results that a run which goes on from `step` (None: anew) will make again."""
     for file in (workdir / "examples").glob("*.npz"):
         if step is None or int(file.stem) > step:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from jaxcv.config import nearest, steps
+from jaxcv.config import duration, nearest
 from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import Experiment, build, open_batches
 from jaxcv.mesh import put
@@ -22,26 +22,28 @@ from jaxcv.report.tables import lower_is_better
 from jaxcv.run.begin import begin, named_weights
 from jaxcv.run.evaluate import make_evaluate, make_examples
 from jaxcv.run.finish import draw_curves, evaluated, finish
-from jaxcv.run.resume import cut_back, guard
+from jaxcv.run.resume import guard, truncate
 from jaxcv.step import TrainState
 from jaxcv.store.checkpoint import KEPT, Checkpoints, sync
 from jaxcv.store.folder import clean, full_disk_told, locked
 from jaxcv.store.log import Log, no_log, open_log, read_metrics, write_arrays
-from jaxcv.store.processes import agree, is_alone, is_first, stop_at
+from jaxcv.store.processes import broadcast_from_first, is_alone, is_first, stop_at
 from jaxcv.store.stop import Stopped, never
 
 CURVES_SECONDS = 30.0  # the device waits while they are drawn
 TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation
 
 
-def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never, override: bool = False) -> dict[str, float]:
+def run(
+    config: Any, workdir: Path, *, should_stop: Callable[[], bool] = never, override: bool = False
+) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
 
-    asked: whether the run is to stop; it then saves, says how to go on, and returns {}. override: goes on though the
-    config or the data are not those that the run began with. Returns the values that are reported. Raises UserError
-    for whatever the user can mend.
+    should_stop: whether the run is to stop; it then saves, says how to go on, and returns {}. override: goes on
+    though the config or the data are not those that the run began with. Returns the values that are reported. Raises
+    UserError for whatever the user can mend.
     """
-    asked = asked if is_alone() else never  # several stop together: see `stop_at`
+    should_stop = should_stop if is_alone() else never  # several stop together: see `stop_at`
     with full_disk_told(workdir), ExitStack() as stack:
         if is_first():
             stack.enter_context(locked(workdir))
@@ -49,7 +51,7 @@ def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never, overri
         experiment = build(config)
         checkpoints = stack.enter_context(closing(Checkpoints(workdir)))
         try:
-            return _go(config, workdir, experiment, checkpoints, asked, override)
+            return _go(config, workdir, experiment, checkpoints, should_stop, override)
         except Stopped:
             checkpoints.wait()
             step = checkpoints.latest()
@@ -77,28 +79,28 @@ def _go(
     workdir: Path,
     experiment: Experiment,
     checkpoints: Checkpoints,
-    asked: Callable[[], bool],
+    should_stop: Callable[[], bool],
     override: bool,
 ) -> dict[str, float]:
-    """Begins or resumes, trains and finishes. Raises Stopped when `asked`, once all that is done is saved."""
-    if asked():
+    """Begins or resumes, trains and finishes. Raises Stopped when `should_stop`, once all that is done is saved."""
+    if should_stop():
         raise Stopped
-    begun = agree(checkpoints.latest() is not None)
+    begun = broadcast_from_first(checkpoints.latest() is not None)
     accept = guard(config, workdir, experiment, override=override) if begun else None
     again = "none is left, and the run starts from step 0"
     step, state = checkpoints.restore(checkpoints.latest, experiment.abstract, otherwise=again) or (None, None)
     if accept:
         accept()
     if is_first():
-        cut_back(workdir, step)
+        truncate(workdir, step)
     checkpoints.check_space(experiment.abstract, saves=1 if step else KEPT + 1)
     if state is None:
         state = begin(config, workdir, experiment, named_weights(config, experiment))
     with open_log(workdir, step=-1 if step is None else step) if is_first() else no_log() as log:
-        shared = {"batch_size": config.eval.batch_size, "asked": asked}
+        shared = {"batch_size": config.eval.batch_size, "should_stop": should_stop}
         evaluate = make_evaluate(experiment, knn=config.eval.knn.to_dict(), probe=config.eval.probe.to_dict(), **shared)
         examples = make_examples(experiment, **shared)
-        state = _train(config, workdir, experiment, checkpoints, log, evaluate, examples, state, asked)
+        state = _train(config, workdir, experiment, checkpoints, log, evaluate, examples, state, should_stop)
     return finish(config, workdir, experiment, checkpoints, evaluate, examples, state)
 
 
@@ -111,16 +113,16 @@ def _train(
     evaluate: Callable,
     examples: Callable,
     state: TrainState,
-    asked: Callable[[], bool],
+    should_stop: Callable[[], bool],
 ) -> TrainState:
     """Trains to the last step, or to that at which patience ended. Returns the state: it is saved.
 
-    Raises Stopped when `asked`, once the step is saved.
+    Raises Stopped when `should_stop`, once the step is saved.
     """
     total = experiment.total_steps
     per_epoch = {"steps_per_epoch": experiment.steps_per_epoch}
-    eval_every = steps(config.eval, "every", group="eval", **per_epoch)
-    save_every = steps(config.train, "save_every", group="train", **per_epoch)
+    eval_every = duration(config.eval, "every", group="eval", **per_epoch)
+    save_every = duration(config.train, "save_every", group="train", **per_epoch)
     # What the network says of the same images is kept of the start, the first evaluation, a middle one and the last.
     kept = {0, eval_every, eval_every * -(-total // (2 * eval_every)) if eval_every else 0}
     start = int(state.step)
@@ -140,13 +142,13 @@ def _train(
             # The test split is looked at before the first step, and when all is over: see `finish`.
             with progress.paused("evaluating"):
                 values, _ = evaluate(state, ("val", "test") if step == 0 else ("val",))
-                said = examples(state) if step in kept else {}
+                predictions = examples(state) if step in kept else {}
             log.write(step, values)
             told = {name: value for name, value in values.items() if name.endswith(TOLD)}
             progress.say(f"step {step}: " + "  ".join(f"{name} {value:.4f}" for name, value in told.items()))
             if is_first():
-                if said:
-                    write_arrays(workdir / "examples" / f"{step}.npz", said)
+                if predictions:
+                    write_arrays(workdir / "examples" / f"{step}.npz", predictions)
                 curves()
             checkpoints.rank(step, _score(config, values))
 
@@ -155,7 +157,7 @@ def _train(
         done = {row["step"]: row for row in read_metrics(workdir) if evaluated(row)} if is_first() else {}
         for past, values in done.items():
             checkpoints.rank(past, _score(config, values))
-        if agree(due(start) and start not in done):  # at first, and where a signal ended the evaluation
+        if broadcast_from_first(due(start) and start not in done):  # at first, and where a signal ended the evaluation
             evaluate_now(start)
 
         batches = read_ahead(host_batches, experiment.mesh)
@@ -169,7 +171,7 @@ def _train(
             step += 1
             watch.read(*previous)  # the last step's numbers, now that this one is on its way
             checkpoints.poll()
-            ended = asked() or stop_at(step)  # asked once in each step, by all processes at the same one
+            ended = should_stop() or stop_at(step)  # should_stop once in each step, by all processes at the same one
             if due(step) or ended or (save_every and step % save_every == 0):
                 watch.read(step, metrics, must=True)
                 metrics = None
@@ -180,7 +182,7 @@ def _train(
                     if is_first():
                         sync(workdir / "metrics.jsonl")  # no checkpoint without the lines up to it
                     checkpoints.save(step, state)
-                if ended or asked():
+                if ended or should_stop():
                     raise Stopped
                 stop = due(step) and _exhausted(config, workdir)
         return state
@@ -216,7 +218,7 @@ def _exhausted(config: Any, workdir: Path) -> bool:
     rows = read_metrics(workdir) if is_first() else []
     scores = [_score(config, row) for row in rows if config.eval.best in row]
     scores = [score if math.isfinite(score) else -math.inf for score in scores]
-    return agree(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= config.train.patience)
+    return broadcast_from_first(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= config.train.patience)
 
 
 class _Watch:

@@ -17,7 +17,7 @@ from jaxcv.errors import UserError
 from jaxcv.mesh import put_whole
 from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
 from jaxcv.store.folder import FULL
-from jaxcv.store.processes import agree_on_step, anywhere, is_first, wait
+from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
 
 KEPT = 3  # checkpoints at most: the latest two and the best
 
@@ -54,10 +54,10 @@ class Checkpoints:
         of none; `otherwise` says what is done then. Raises UserError, and sets nothing aside, where the config's state
         has other arrays.
         """
-        while (step := agree_on_step(choose())) is not None:
+        while (step := broadcast_step_from_first(choose())) is not None:
             path, state, why = self.folder / str(step), None, "another process cannot read it"
             try:
-                state = read(path, abstract)
+                state = read_checkpoint(path, abstract)
             except Damaged as damage:
                 why = damage
             if not anywhere(state is None):
@@ -148,7 +148,7 @@ class _LatestAndBest(NamedTuple):
         return [step in kept for step in steps]
 
 
-def read(path: Path, abstract: Any) -> Any:
+def read_checkpoint(path: Path, abstract: Any) -> Any:
     """The state in the folder of a checkpoint, laid out as `abstract`. Raises Damaged, and UserError where the config's
     state has other arrays."""
     wanted = by_name(abstract)
@@ -194,14 +194,19 @@ def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
 
 
 def record_of(path: Path) -> dict[str, list]:
-    """The record of a checkpoint. Raises Damaged, or UserError where no
-    checkpoint beside it has one."""
+    """The record of a checkpoint. Raises Damaged, or UserError where no checkpoint beside it has one."""
     if not any(path.parent.glob("[0-9]*/record")):
         raise UserError(
             f"checkpoint {path} has no record of its arrays: an earlier version wrote it, or it is damaged; "
             "move it away, or name another --workdir."
         )
-    return read_record(path / "record" / "metadata", int(path.name))
+    record = read_record(path / "record" / "metadata", int(path.name))
+    return {_renamed(name): facts for name, facts in record.items()}
+
+
+def _renamed(name: str) -> str:
+    """The name of an array today: version 0.1.0 called `model_state` `extra`."""
+    return re.sub("^extra(?=/|$)", "model_state", name)
 
 
 def _read(path: Path) -> Any:
@@ -221,6 +226,7 @@ def _read(path: Path) -> Any:
         files = re.findall(rf'"{re.escape(str(path))}/([^"]+)"', str(error).partition("[tensorstore_spec")[0])
         what = f"{files[-1]} cannot be read" if files else f"state cannot be read: {_first_line(error)}"
         raise Damaged(what) from error
+    found = {_renamed(name): value for name, value in found.items()}
     check_arrays(by_name(found), record)
     return found
 

@@ -61,12 +61,12 @@ def is_alone() -> bool:
     return jax.process_count() == 1
 
 
-def agree(value: bool) -> bool:
+def broadcast_from_first(value: bool) -> bool:
     """The first process's `value`, on all; all must ask."""
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
-def agree_on_step(step: int | None) -> int | None:
+def broadcast_step_from_first(step: int | None) -> int | None:
     """The same of a step that may be none."""
     step = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if step is None else step)))
     return None if step < 0 else step

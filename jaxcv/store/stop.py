@@ -16,7 +16,7 @@ def never() -> bool:
 
 
 def on_signals() -> Callable[[], bool]:
-    """Returns asked(): whether SIGTERM or Ctrl-C has come since. A second signal ends the process at once."""
+    """Returns should_stop(): whether SIGTERM or Ctrl-C has come since. A second signal ends the process at once."""
     came: list[int] = []
     numbers = (signal.SIGTERM, signal.SIGINT)
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from jaxcv.config import load, require
+from jaxcv.config import load_part, require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models.weights import to_torch
 from jaxcv.store.checkpoint import restore_raw
@@ -20,7 +20,7 @@ from jaxcv.store.checkpoint import restore_raw
 TORCH_FILES = (".pth", ".pt", ".bin")
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The state_dict in a file (.safetensors, or .pth, .pt, .bin where torch is installed) or of a run's workdir.
 
     A run gives the network that it trains (of BYOL: the online encoder) at its latest checkpoint. Raises UserError for
@@ -41,7 +41,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def read_run(workdir: Path) -> dict[str, Any]:
     """The variables {"params", "batch_stats"} of the network that the run in `workdir` has trained, as numpy arrays."""
     config = read_config(workdir)
-    return load("tasks", config.task.name, "make", group="task").get_network(*read_state(workdir))
+    return load_part("tasks", config.task.name, "make", group="task").get_network(*read_state(workdir))
 
 
 def read_config(workdir: Path) -> ConfigDict:
@@ -55,10 +55,10 @@ def read_config(workdir: Path) -> ConfigDict:
 
 
 def read_state(workdir: Path, step: int | None = None) -> tuple[Any, Any]:
-    """(params, extra) at `step` (None: the latest) as numpy arrays, the params as they are evaluated: their average
-    where the run keeps one."""
+    """(params, model_state) at `step` (None: the latest) as numpy arrays, the params as they are evaluated: their
+    average where the run keeps one."""
     state = restore_raw(workdir, step)
-    return _overlay(state["params"], _find_average(state["opt_state"])), state["extra"]
+    return _overlay(state["params"], _find_average(state["opt_state"])), state["model_state"]
 
 
 def write(path: str | os.PathLike, state_dict: Mapping[str, np.ndarray]) -> None:

@@ -2,7 +2,7 @@
 another view of the same image, and the target follows the online network as a moving average.
 
 params = {"backbone", "projector", "predictor"}: the online network, the only one that is optimised.
-extra  = {"batch_stats": the online network's, "target": {"params", "batch_stats"}: backbone and projector}.
+model_state  = {"batch_stats": the online network's, "target": {"params", "batch_stats"}: backbone and projector}.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from jaxcv.ops.color import normalize
 from jaxcv.ops.geometry import center_crop
 from jaxcv.ops.views import make_two_views, make_view
 from jaxcv.prng import streams
-from jaxcv.step import Task
+from jaxcv.task import Task
 
 SPREAD_FLOOR = 0.1  # feature_std of the online projections under which they count as collapsed (1 = even spread)
 
@@ -117,29 +117,29 @@ def make(
         second = {"params": second["params"], "batch_stats": second.get("batch_stats", {})}
         return first["params"], {"batch_stats": first.get("batch_stats", {}), "target": second}
 
-    def loss(params: Any, extra: Any, batch: dict, key: jax.Array) -> tuple:
+    def loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
         views = augment(key, batch)
-        stats, target_stats = extra["batch_stats"], extra["target"]["batch_stats"]
+        stats, target_stats = model_state["batch_stats"], model_state["target"]["batch_stats"]
         projection, prediction1, stats = apply(online, params, stats, views["view1"])
         _, prediction2, stats = apply(online, params, stats, views["view2"])
-        goal1, _, target_stats = apply(target, extra["target"]["params"], target_stats, views["view1"])
-        goal2, _, target_stats = apply(target, extra["target"]["params"], target_stats, views["view2"])
+        goal1, _, target_stats = apply(target, model_state["target"]["params"], target_stats, views["view1"])
+        goal2, _, target_stats = apply(target, model_state["target"]["params"], target_stats, views["view2"])
         goal1, goal2 = jax.lax.stop_gradient((goal1, goal2))
         distance = losses.cosine_distance(prediction1, goal2) + losses.cosine_distance(prediction2, goal1)
-        health = metrics.spread(metrics.moments(_unit(jax.lax.stop_gradient(projection))))
+        health = metrics.feature_spread(metrics.moments(_unit(jax.lax.stop_gradient(projection))))
         health["online_target_cosine"] = 1 - distance.mean() / 4
-        target_state = {"params": extra["target"]["params"], "batch_stats": target_stats}
+        target_state = {"params": model_state["target"]["params"], "batch_stats": target_stats}
         return distance.mean(), ({"batch_stats": stats, "target": target_state}, health)
 
-    def after(params: Any, extra: Any, step: jax.Array) -> Any:
-        moved = optax.incremental_update(_without_predictor(params), extra["target"]["params"], 1 - decay(step))
-        return {**extra, "target": {**extra["target"], "params": moved}}
+    def after(params: Any, model_state: Any, step: jax.Array) -> Any:
+        moved = optax.incremental_update(_without_predictor(params), model_state["target"]["params"], 1 - decay(step))
+        return {**model_state, "target": {**model_state["target"], "params": moved}}
 
-    def measure(params: Any, extra: Any, batch: dict) -> dict:
-        feature = predict(params, extra, batch["image"])["feature"]
+    def measure(params: Any, model_state: Any, batch: dict) -> dict:
+        feature = predict(params, model_state, batch["image"])["feature"]
         return metrics.moments(_unit(feature), batch["valid"])
 
-    return Task(init, loss, after, measure, metrics.spread)
+    return Task(init, loss, measure, metrics.feature_spread, after=after)
 
 
 def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Callable:
@@ -148,7 +148,7 @@ def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Callable:
 
 
 def make_predict(model: nn.Module, info: Any, *, crop: int = 0, **_: Any) -> Callable:
-    """predict(params, extra, image) -> {"feature": float32 (b, d)} of the online backbone in eval mode.
+    """predict(params, model_state, image) -> {"feature": float32 (b, d)} of the online backbone in eval mode.
 
     image: uint8 (b, h, w, c); its central `crop` x `crop` pixels are seen (0: all).
     """
@@ -157,30 +157,30 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0, **_: Any) -> Cal
         image = center_crop(image, size=crop) if crop else image
         return normalize(image / jnp.float32(255), mean=info.mean, std=info.std)
 
-    def predict(params: Any, extra: Any, image: jax.Array) -> dict:
-        variables = {"params": params["backbone"], "batch_stats": extra["batch_stats"].get("backbone", {})}
+    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
+        variables = {"params": params["backbone"], "batch_stats": model_state["batch_stats"].get("backbone", {})}
         feature, _ = model.apply(variables, jax.vmap(prepare)(image), train=False)
         return {"feature": _wide(feature)}
 
     return predict
 
 
-def get_network(params: Mapping, extra: Mapping) -> dict:
+def get_network(params: Mapping, model_state: Mapping) -> dict:
     """The variables of the online backbone: what a run exports, and other runs begin with."""
     variables = {"params": params["backbone"]}
-    stats = extra["batch_stats"].get("backbone")
+    stats = model_state["batch_stats"].get("backbone")
     return variables | ({"batch_stats": stats} if stats else {})
 
 
-def set_network(params: Mapping, extra: Mapping, variables: Mapping) -> tuple:
-    """(params, extra) whose backbones, online and target, are `variables`."""
-    target, stats = extra["target"], {"backbone": variables.get("batch_stats", {})}
+def set_network(params: Mapping, model_state: Mapping, variables: Mapping) -> tuple:
+    """(params, model_state) whose backbones, online and target, are `variables`."""
+    target, stats = model_state["target"], {"backbone": variables.get("batch_stats", {})}
     target = {
         "params": {**target["params"], "backbone": variables["params"]},
         "batch_stats": {**target["batch_stats"], **stats},
     }
     params = {**params, "backbone": variables["params"]}
-    return params, {**extra, "batch_stats": {**extra["batch_stats"], **stats}, "target": target}
+    return params, {**model_state, "batch_stats": {**model_state["batch_stats"], **stats}, "target": target}
 
 
 def make_schedules(total_steps: int, **options: Any) -> dict[str, Callable]:

@@ -1,6 +1,6 @@
 """Classification by cross-entropy, with targets that may be soft.
 
-params: the network's.  extra = {"batch_stats": the network's}.
+params: the network's.  model_state = {"batch_stats": the network's}.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from jaxcv.ops.geometry import center_crop
 from jaxcv.ops.mix import mixup_or_cutmix
 from jaxcv.ops.views import make_view
 from jaxcv.prng import stream, streams
-from jaxcv.step import Task, unchanged
+from jaxcv.task import Task
 from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
 
 __all__ = ["diagnose", "get_network", "make_schedules", "set_network"]  # as they are there
@@ -59,9 +59,9 @@ def make(
         variables = model.init(weights_key, image, train=False)
         return variables["params"], {"batch_stats": variables.get("batch_stats", {})}
 
-    def compute_loss(params: Any, extra: Any, batch: dict, key: jax.Array) -> tuple:
+    def compute_loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
         batch = augment(key, batch)
-        variables = {"params": params, "batch_stats": extra["batch_stats"]}
+        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         rngs = {"dropout": stream(key, "dropout")}
         (logits, _), moved = model.apply(variables, batch["image"], train=True, mutable=["batch_stats"], rngs=rngs)
         target = losses.smooth(batch["target"], label_smoothing)
@@ -69,12 +69,12 @@ def make(
         loss = per_example(logits, target).mean()
         return loss, ({"batch_stats": moved.get("batch_stats", {})}, {"accuracy": hit.mean()})
 
-    def measure(params: Any, extra: Any, batch: dict) -> dict:
-        logits = predict(params, extra, batch["image"])["logits"]
+    def measure(params: Any, model_state: Any, batch: dict) -> dict:
+        logits = predict(params, model_state, batch["image"])["logits"]
         target = jax.nn.one_hot(batch["label"], classes)
         return metrics.classification(logits, batch["label"], batch["valid"], per_example(logits, target), classes)
 
-    return Task(init, compute_loss, unchanged, measure, metrics.summarize_classification)
+    return Task(init, compute_loss, measure, metrics.summarize_classification)
 
 
 def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Callable:
@@ -101,7 +101,7 @@ def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Callab
 def make_predict(
     model: nn.Module, info: Any, *, crop: int = 0, stage: str = "", loss: str = "softmax", **_: Any
 ) -> Callable:
-    """predict(params, extra, image) -> {"logits", "probability": (b, classes), "feature"}, float32, in eval mode.
+    """predict(params, model_state, image) -> {"logits", "probability": (b, classes), "feature"}, float32, in eval mode.
 
     image: uint8 (b, h, w, c); its central `crop` x `crop` pixels are seen (0: all).  feature: the output of the stage
     `stage` (empty: the last before the logits), averaged over space.
@@ -111,8 +111,8 @@ def make_predict(
         image = center_crop(image, size=crop) if crop else image
         return normalize(image / jnp.float32(255), mean=info.mean, std=info.std)
 
-    def predict(params: Any, extra: Any, image: jax.Array) -> dict:
-        variables = {"params": params, "batch_stats": extra["batch_stats"]}
+    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
+        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         logits, stages = model.apply(variables, jax.vmap(prepare)(image), train=False)
         feature = stages[_stage(stage, list(stages))].astype(jnp.float32)
         feature = feature.mean((1, 2)) if feature.ndim == 4 else feature

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.measure import metrics
-from jaxcv.step import Task
+from jaxcv.task import Task
 from jaxcv.tasks import segment
 from jaxcv.tasks.segment import num_outputs
 from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
@@ -47,13 +47,13 @@ def make_augment(info: Any) -> Callable:
 
 
 def make_predict(model: nn.Module, info: Any, **_: Any) -> Callable:
-    """predict(params, extra, image) -> {"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}, in eval mode.
+    """predict(params, model_state, image) -> {"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}.
 
     image: uint8 (b, h, w, c), colours or grey.
     """
 
-    def predict(params: Any, extra: Any, image: jax.Array) -> dict:
-        logits, _ = model.apply({"params": params, **extra}, grey(image), train=False)
+    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
+        logits, _ = model.apply({"params": params, **model_state}, grey(image), train=False)
         logits = logits.astype(jnp.float32)
         return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
 

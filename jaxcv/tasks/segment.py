@@ -1,6 +1,6 @@
 """Semantic segmentation: a class for each pixel.
 
-params: the network's.  extra = {"batch_stats": the network's}.  A mask's labels are 0 to the number of classes - 1; any
+params: the network's.  model_state = {"batch_stats": the network's}.  A mask's labels are 0 to classes - 1; any
 other label is void, and so is `info.ignore` where `ignore` says so.
 """
 
@@ -16,7 +16,7 @@ from jaxcv.measure import losses, metrics
 from jaxcv.ops.color import normalize
 from jaxcv.ops.joint import make_joint_view
 from jaxcv.prng import stream, streams
-from jaxcv.step import Task, unchanged
+from jaxcv.task import Task
 from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
 
 __all__ = ["diagnose", "get_network", "make_schedules", "set_network"]  # as they are there
@@ -108,9 +108,9 @@ def make(
         variables = model.init(weights_key, augment(augment_key, batch)["image"], train=False)
         return variables["params"], {"batch_stats": variables.get("batch_stats", {})}
 
-    def compute_loss(params: Any, extra: Any, batch: dict, key: jax.Array) -> tuple:
+    def compute_loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
         batch = augment(key, batch)
-        variables, rngs = {"params": params, **extra}, {"dropout": stream(key, "dropout")}
+        variables, rngs = {"params": params, **model_state}, {"dropout": stream(key, "dropout")}
         (logits, stages), moved = model.apply(variables, batch["image"], train=True, mutable=["batch_stats"], rngs=rngs)
         mask = _check_size(batch["mask"], logits)
         loss = losses.weighted_mean(*losses_of(logits, mask))
@@ -121,8 +121,8 @@ def make(
         accuracy = hits.sum() / jnp.maximum(known.sum(), 1)
         return loss, ({"batch_stats": moved.get("batch_stats", {})}, {"acc/pixel": accuracy})
 
-    def measure(params: Any, extra: Any, batch: dict) -> dict:
-        logits = predict(params, extra, batch["image"])["logits"]
+    def measure(params: Any, model_state: Any, batch: dict) -> dict:
+        logits = predict(params, model_state, batch["image"])["logits"]
         mask = _check_size(batch["mask"].astype(jnp.int32), logits)
         prediction = metrics.most_probable(logits)
         sums = metrics.segmentation(prediction, mask, batch["valid"], *losses_of(logits, mask), classes)
@@ -132,7 +132,7 @@ def make(
         values = metrics.summarize_segmentation(sums)
         return values | (metrics.summarize_pixel_scores(sums) if average_precision else {})
 
-    return Task(init, compute_loss, unchanged, measure, summarize)
+    return Task(init, compute_loss, measure, summarize)
 
 
 def make_augment(info: Any, **ops: Any) -> Callable:
@@ -149,14 +149,14 @@ def make_augment(info: Any, **ops: Any) -> Callable:
 
 
 def make_predict(model: nn.Module, info: Any, **_: Any) -> Callable:
-    """predict(params, extra, image) -> {"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}, in eval mode.
+    """predict(params, model_state, image) -> {"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}.
 
     image: uint8 (b, h, w, c).
     """
 
-    def predict(params: Any, extra: Any, image: jax.Array) -> dict:
+    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
         image = jax.vmap(lambda x: normalize(x / jnp.float32(255), mean=info.mean, std=info.std))(image)
-        logits, _ = model.apply({"params": params, **extra}, image, train=False)
+        logits, _ = model.apply({"params": params, **model_state}, image, train=False)
         logits = logits.astype(jnp.float32)
         return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
 

@@ -1,4 +1,4 @@
-"""What the tasks share that train one network on labels: params are the network's, extra = {"batch_stats": its}."""
+"""What the tasks share that train one network on labels: params are the network's, model_state its batch_stats."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,11 +14,11 @@ def diagnose(values: Mapping[str, float]) -> str:
     return ""
 
 
-def get_network(params: Mapping, extra: Mapping) -> dict:
+def get_network(params: Mapping, model_state: Mapping) -> dict:
     """The network's variables: what a run exports, and other runs begin with."""
-    return {"params": params} | ({"batch_stats": extra["batch_stats"]} if extra["batch_stats"] else {})
+    return {"params": params} | ({"batch_stats": model_state["batch_stats"]} if model_state["batch_stats"] else {})
 
 
-def set_network(params: Mapping, extra: Mapping, variables: Mapping) -> tuple:
-    """(params, extra) of a network whose variables are `variables`."""
-    return variables["params"], {**extra, "batch_stats": variables.get("batch_stats", {})}
+def set_network(params: Mapping, model_state: Mapping, variables: Mapping) -> tuple:
+    """(params, model_state) of a network whose variables are `variables`."""
+    return variables["params"], {**model_state, "batch_stats": variables.get("batch_stats", {})}

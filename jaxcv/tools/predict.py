@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from jaxcv.data.image_folder import Folder, scan
-from jaxcv.data.images import load, stretch
+from jaxcv.data.images import open_image, stretch
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
@@ -34,11 +34,11 @@ def load_run(workdir: Path) -> Trained:
     """The network of the run in `workdir`, at the state that it reported on, or the latest."""
     info, config = read_info(workdir), read_config(workdir)
     network, mesh = make_network(config, info), make_mesh()
-    params, extra = jax.device_put(read_state(workdir, reported_step(workdir)), replicated(mesh))
+    params, model_state = jax.device_put(read_state(workdir, reported_step(workdir)), replicated(mesh))
     forward = jax.jit(network.predict, out_shardings=replicated(mesh))
 
     def run(image: np.ndarray) -> dict[str, np.ndarray]:
-        return jax.device_get(forward(params, extra, put(mesh, {"image": image})["image"]))
+        return jax.device_get(forward(params, model_state, put(mesh, {"image": image})["image"]))
 
     return Trained(info, config, mesh, run)
 
@@ -84,7 +84,7 @@ def masks(trained: Trained, images: Path, *, tile: int | None = None) -> Iterato
     tile = trained.config.eval.get("tile", 0) if tile is None else tile
     height, width, _ = trained.info.shape
     for file in find_images(images):
-        image = load(file).convert("RGB")
+        image = open_image(file).convert("RGB")
         boxes = windows(image.height, image.width, tile)
         total = np.zeros((len(trained.info.classes), image.height, image.width), np.float32)
         for i in range(0, len(boxes), trained.mesh.size):

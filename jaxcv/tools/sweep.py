@@ -16,11 +16,11 @@ from jaxcv.store.log import read_arrays, read_metrics
 from jaxcv.store.stop import never
 
 
-def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never) -> None:
+def run(config: Any, workdir: Path, *, should_stop: Callable[[], bool] = never) -> None:
     """Runs what is not finished yet, row by row and seed by seed, and writes the table after each row.
 
-    A run that fails is told and left out, the others go on; UserError at the end names it. asked: whether to stop,
-    with the run at hand.
+    A run that fails is told and left out, the others go on; UserError at the end names it. should_stop: whether to
+    stop, with the run at hand.
     """
     require(config, "sweep.rows", "sweep.seeds", "sweep.metrics", "sweep.reference")
     rows, seeds = config.sweep.rows, config.sweep.seeds
@@ -36,7 +36,7 @@ def run(config: Any, workdir: Path, *, asked: Callable[[], bool] = never) -> Non
                 continue
             print(f"--- {name}, seed {seed}: {folder}", flush=True)
             try:
-                finished = train.run(configs[name, seed], folder, asked=asked)
+                finished = train.run(configs[name, seed], folder, should_stop=should_stop)
             except UserError as error:
                 print(f"error: {name}, seed {seed}: {error}", flush=True)
                 failed.append(f"{name}/{seed}")

@@ -17,7 +17,7 @@ from jaxcv.experiment import Experiment, build, open_batches
 from jaxcv.mesh import put
 from jaxcv.run.begin import facts
 from jaxcv.run.resume import made_with
-from jaxcv.store.checkpoint import read, record_of, steps_in
+from jaxcv.store.checkpoint import read_checkpoint, record_of, steps_in
 from jaxcv.store.digests import Damaged, by_name, make_record
 from jaxcv.store.log import read_metrics
 from jaxcv.store.weights import read_config
@@ -61,7 +61,7 @@ def verify(workdir: Path, *, count: int) -> Report:
 def _check(config: Any, workdir: Path, experiment: Experiment, step: int, count: int, logged: Mapping) -> dict:
     """The row of the checkpoint of `step`."""
     try:
-        state = read((workdir / "checkpoints" / str(step)).absolute(), experiment.abstract)
+        state = read_checkpoint((workdir / "checkpoints" / str(step)).absolute(), experiment.abstract)
     except Damaged as damage:
         return {"arrays": "damaged", "steps compared": 0, "outcome": str(damage)}
     compared, outcome = _rerun(config, workdir, experiment, state, count, logged) if count else (0, "")
