@@ -11,7 +11,7 @@ import runs
 from jaxcv.experiment import build, make_model
 from jaxcv.tools.summary import size, trace
 
-CONFIGS = {path.stem: runpy.run_path(str(path)) for path in (runs.ROOT / "configs").glob("*.py")}
+CONFIGS = {path.stem: runpy.run_path(str(path)) for path in (runs.ROOT / "configs").glob("[!_]*.py")}
 BYOL = CONFIGS["byol"]
 MODIFIERS = (  # stand behind other variants
     *("small", "tiny", "grid", "ablation", "skips", "batch_sizes", "kernels"),

@@ -1,0 +1,1 @@
+"""Experiments as data, installed as jaxcv.configs: one file each."""

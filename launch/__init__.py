@@ -1,0 +1,1 @@
+"""The commands, installed as jaxcv.launch: one file each."""
