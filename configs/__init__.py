@@ -1,1 +1,1 @@
-"""Experiments as data, installed as jaxcv.configs: one file each."""
+"""Experiments, installed as jaxcv.configs: one file each, and base.py, which they share."""

@@ -22,90 +22,52 @@ fashion_mnist,small    kNN 79.0 %, untrained 27.4 %    19 minutes, beside other 
 
 from ml_collections import ConfigDict
 
-
-def get_config(arg: str = "") -> ConfigDict:
-    """The config of a comma-separated list of variants, applied from left to right."""
-    config = demo()
-    for name in filter(None, arg.split(",")):
-        if name not in VARIANTS:
-            raise ValueError(f"configs/byol.py has no variant {name!r}; choose from {', '.join(VARIANTS)}.")
-        VARIANTS[name](config)
-    return config
+from jaxcv.configs import base
 
 
 def demo() -> ConfigDict:
     """The embedded data set: minutes on 2 CPU cores."""
-    return ConfigDict(
-        {
-            "seed": 0,
-            "deterministic": False,  # on a GPU too: the same bits each time, slower
-            "init_from": "",  # weights of the backbone: .safetensors or .pth, or a run's workdir; empty: drawn
-            "init_allow": (),  # tensors that may be missing or unused there: ("fc.*",)
-            "data": {
-                "name": "shapes",
-                "workers": 0,  # processes that read ahead; 0: threads of this one
-                "limit": 0,  # use so many images of each split; 0: all
-                "size": 32,  # px
-            },
-            "augment": demo_views(),
-            "model": {
-                "name": "resnet",
-                "depth": 18,  # 18, 34, 50, 101, 152
-                "stem": "imagenet",  # 7x7/2 and a pool; small: 3x3/1, for 32 px, and sixteen times the work
-                "width": 16,  # channels of the first stage; 64 in the paper
-                "zero_init_residual": True,  # residual blocks start as the identity
-                "dtype": "float32",  # of the computation; parameters are float32
-            },
-            "task": {
-                "name": "byol",
-                "hidden": 512,  # units, of projector and predictor
-                "features": 128,  # units, projected
-                "tau": 0.95,  # the target's decay rate at the start ...
-                "tau_schedule": "cosine",  # ... which rises to 1; constant: stays
-                "target_init": "separate",  # copy: starts as the online network
-                "predictor": True,  # False: collapses
-                "head_norm": True,  # BatchNorm in projector and predictor
-            },
-            "optim": {
-                "name": "adamw",
-                "lr": 3e-3,  # per lr_batch_size images
-                "lr_batch_size": 0,  # images; 0: lr is not scaled with the batch
-                "schedule": "cosine",
-                "warmup_epochs": 1.0,
-                "weight_decay": 0.05,  # not on biases and norms
-                "clip_norm": 0.0,  # global norm of the gradient; 0: off
-                "ema_decay": 0.0,  # average of the online parameters to evaluate with; 0: off
-                "freeze": (),  # patterns of parameters that stay as they are: ("backbone.*",)
-                # Of these groups the one that `name` names is used.
-                "lars": {
-                    "momentum": 0.9,
-                    "trust_coefficient": 0.02,
-                    "clip_lr": True,
-                },  # trust ratio x lr <= lr
-                "sgd": {"momentum": 0.9, "nesterov": False},
-                "adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
-                "adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
-            },
-            "train": {
-                "batch_size": 128,  # images, over all devices
-                "accumulate": 1,  # parts of a batch, one after the other
-                "total_epochs": 20.0,
-                "save_every_epochs": 2.0,
-                "log_every_steps": 10,
-                "stop_on_collapse": False,  # else a warning
-                "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
-            },
-            "eval": {
-                "every_epochs": 10.0,
-                "batch_size": 256,  # images
-                "crop": 0,  # px, central; 0: the whole image
-                "knn": {"k": 200, "temperature": 0.1},
-                "probe": {"iterations": 100},  # L-BFGS steps per fit
-                "examples": 500,  # images of val of which features are kept, for the figures
-                "best": "val/knn_accuracy",  # the best checkpoint has the highest, or lowest loss
-                "report": "last",  # the test split sees the last checkpoint; best: the best one
-            },
-        }
+    return base.config(
+        data={"name": "shapes", "size": 32},
+        augment=demo_views(),
+        model={
+            "name": "resnet",
+            "depth": 18,  # 18, 34, 50, 101, 152
+            "stem": "imagenet",  # 7x7/2 and a pool; small: 3x3/1, for 32 px, and sixteen times the work
+            "width": 16,  # channels of the first stage; 64 in the paper
+            "zero_init_residual": True,  # residual blocks start as the identity
+        },
+        task={
+            "name": "byol",
+            "hidden": 512,  # units, of projector and predictor
+            "features": 128,  # units, projected
+            "tau": 0.95,  # the target's decay rate at the start ...
+            "tau_schedule": "cosine",  # ... which rises to 1; constant: stays
+            "target_init": "separate",  # copy: starts as the online network
+            "predictor": True,  # False: collapses
+            "head_norm": True,  # BatchNorm in projector and predictor
+        },
+        optim={
+            "name": "adamw",
+            "lr": 3e-3,
+            "schedule": "cosine",
+            "warmup_epochs": 1.0,
+            "weight_decay": 0.05,
+            "lars": {"momentum": 0.9, "trust_coefficient": 0.02, "clip_lr": True},  # trust ratio x lr <= lr
+            **base.SGD,
+            **base.ADAM,
+            **base.ADAMW,
+        },
+        train={"batch_size": 128, "total_epochs": 20.0, "save_every_epochs": 2.0},
+        eval={
+            "every_epochs": 10.0,
+            "batch_size": 256,
+            "knn": {"k": 200, "temperature": 0.1},
+            "probe": {"iterations": 100},  # L-BFGS steps of each fit
+            "examples": 500,
+            "best": "val/knn_accuracy",
+            "report": "last",
+        },
     )
 
 
@@ -118,11 +80,11 @@ def views(size: int, *, blur: int = 0) -> dict:
 
 
 def demo_views() -> dict:
-    """Milder crops, and any hue: what is left to tell the images of `shapes` apart is the outline."""
+    """Milder crops, and any hue: only the outline is left to tell the images of `shapes` apart."""
     options = views(32)
     for each in options.values():
         each["crop"]["area"] = (0.4, 1.0)
-        each["jitter"].update({"saturation": 0.4, "hue": 0.5})
+        each["jitter"].update(saturation=0.4, hue=0.5)
         each["solarize"]["p"] = 0.0
     return options
 
@@ -131,12 +93,7 @@ def view(size: int, blur: int, *, blur_p: float, solarize_p: float) -> dict:
     """One view; every `p` is the probability that an image gets the operation."""
     return {
         "order": ("crop", "flip", "jitter", "gray", "blur", "solarize"),
-        "crop": {
-            "size": size,
-            "area": (0.08, 1.0),
-            "ratio": (3 / 4, 4 / 3),
-            "method": "bicubic",
-        },  # of the image
+        "crop": {"size": size, "area": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "method": "bicubic"},  # share of the image
         "flip": {"p": 0.5},
         "jitter": {"p": 0.8, "brightness": 0.4, "shift": 0.0, "contrast": 0.4, "saturation": 0.2, "hue": 0.1},
         "gray": {"p": 0.2},
@@ -145,99 +102,68 @@ def view(size: int, blur: int, *, blur_p: float, solarize_p: float) -> dict:
     }
 
 
+def shifted_views(size: int, *, blur: int) -> dict:
+    """`views` as in the paper's public code, which adds to the brightness instead of scaling it."""
+    options = views(size, blur=blur)
+    for each in options.values():
+        each["jitter"].update(brightness=0.0, shift=0.4)
+    return options
+
+
 def cifar10(config: ConfigDict) -> None:
     """solo-learn's recipe: ResNet-18 at full width, 1000 epochs of batch 256."""
-    config.data = ConfigDict(
-        {
-            "name": "cifar10",
-            "dir": "",  # holds cifar-10-batches-py; empty: $JAXCV_DATA
-            "workers": 0,
-            "limit": 0,
-            "holdout": 5000,  # training images kept back as the split val
-        }
-    )
-    config.augment = ConfigDict(views(32))
-    config.model.update({"stem": "small", "width": 64, "zero_init_residual": False, "dtype": "bfloat16"})
-    config.task.update({"hidden": 4096, "features": 256, "tau": 0.99, "target_init": "copy"})
-    config.optim.update({"name": "lars", "lr": 1.0, "lr_batch_size": 256, "warmup_epochs": 10.0, "weight_decay": 1e-5})
-    config.train.update({"batch_size": 256, "total_epochs": 1000.0, "save_every_epochs": 10.0})
-    config.eval.update({"every_epochs": 20.0, "batch_size": 1000})
+    data = {"name": "cifar10", "dir": "", "holdout": 5000}  # dir holds cifar-10-batches-py
+    base.replace(config, data=data, augment=views(32))
+    config.model.update(stem="small", width=64, zero_init_residual=False, dtype="bfloat16")
+    config.task.update(hidden=4096, features=256, tau=0.99, target_init="copy")
+    config.optim.update(name="lars", lr=1.0, lr_batch_size=256, warmup_epochs=10.0, weight_decay=1e-5)
+    config.train.update(batch_size=256, total_epochs=1000.0, save_every_epochs=10.0)
+    config.eval.update(every_epochs=20.0, batch_size=1000)
 
 
 def fashion_mnist(config: ConfigDict) -> None:
     """The recipe of `cifar10` on one channel of 28 px."""
     cifar10(config)
-    config.data.update({"name": "fashion_mnist"})  # dir holds fashion_mnist/*.gz
-    config.augment = ConfigDict(views(28))
+    config.data.name = "fashion_mnist"  # dir holds fashion_mnist/*.gz
+    base.replace(config, augment=views(28))
 
 
 def imagenette(config: ConfigDict) -> None:
     """The settings of the paper's public code for imagenette2-160: ResNet-18 at 128 px, 1000 epochs."""
-    config.data = folder("imagenette2-160", size=160)
-    config.augment = ConfigDict(views(128, blur=13))
-    for view in config.augment.values():  # that code adds to the brightness instead of scaling it
-        view.jitter.update({"brightness": 0.0, "shift": 0.4})
-    config.model.update({"width": 64, "dtype": "bfloat16"})
-    config.task.update({"hidden": 4096, "features": 256, "tau": 0.996})
-    config.optim.update({"name": "lars", "lr": 2.0, "lr_batch_size": 256, "warmup_epochs": 10.0, "weight_decay": 1e-6})
-    config.optim.lars.update({"trust_coefficient": 1e-3, "clip_lr": False})
-    config.train.update({"batch_size": 256, "total_epochs": 1000.0, "save_every_epochs": 10.0})
-    config.eval.update({"every_epochs": 20.0, "crop": 128})
+    base.replace(config, data=folder("imagenette2-160", size=160), augment=shifted_views(128, blur=13))
+    config.model.update(width=64, dtype="bfloat16")
+    config.task.update(hidden=4096, features=256, tau=0.996)
+    config.optim.update(name="lars", lr=2.0, lr_batch_size=256, warmup_epochs=10.0, weight_decay=1e-6)
+    config.optim.lars.update(trust_coefficient=1e-3, clip_lr=False)
+    config.train.update(batch_size=256, total_epochs=1000.0, save_every_epochs=10.0)
+    config.eval.update(every_epochs=20.0, crop=128)
 
 
 def mini_imagenet(config: ConfigDict) -> None:
     """byol-pytorch's defaults: its augmentation in its order, Adam with cosine, a fixed decay rate of 0.99."""
-    config.data = folder("mini", size=128)
-    config.data.update({"mean": (0.4705, 0.4495, 0.4037), "std": (0.2170, 0.2149, 0.2145)})
-    config.augment = ConfigDict({name: default_augmentation(128) for name in ("view1", "view2")})
-    config.model.update({"depth": 50, "width": 64, "zero_init_residual": False, "dtype": "bfloat16"})
-    config.task.update(
-        {"hidden": 4096, "features": 256, "tau": 0.99, "tau_schedule": "constant", "target_init": "copy"}
-    )
-    config.optim.update({"name": "adam", "lr": 1e-4, "lr_batch_size": 0, "warmup_epochs": 0.0, "weight_decay": 0.0})
-    config.train.update({"batch_size": 128, "total_epochs": 1000.0, "save_every_epochs": 10.0})
-    config.eval.update({"every_epochs": 20.0})
-
-
-def default_augmentation(size: int) -> dict:
-    """byol-pytorch's DEFAULT_AUG, in its order."""
-    return {
-        "order": ("jitter", "gray", "flip", "blur", "crop"),
-        "jitter": {"p": 0.3, "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2},
-        "gray": {"p": 0.2},
-        "flip": {"p": 0.5},
-        "blur": {"p": 0.2, "kernel": 3, "sigma": (1.0, 2.0)},  # px
-        "crop": {"size": size, "area": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "method": "bilinear"},
-    }
+    data = {**folder("mini", size=128), "mean": (0.4705, 0.4495, 0.4037), "std": (0.2170, 0.2149, 0.2145)}
+    base.replace(config, data=data, augment={name: base.default_aug(128) for name in ("view1", "view2")})
+    config.model.update(depth=50, width=64, zero_init_residual=False, dtype="bfloat16")
+    config.task.update(hidden=4096, features=256, tau=0.99, tau_schedule="constant", target_init="copy")
+    config.optim.update(name="adam", lr=1e-4, lr_batch_size=0, warmup_epochs=0.0, weight_decay=0.0)
+    config.train.update(batch_size=128, total_epochs=1000.0, save_every_epochs=10.0)
+    config.eval.update(every_epochs=20.0)
 
 
 def imagenet(config: ConfigDict) -> None:
     """The paper's settings for 300 epochs of ImageNet: ResNet-50 at 224 px, batch 4096, LARS."""
     imagenette(config)
-    config.data = folder("imagenet", size=256, holdout=10000)
-    config.augment = ConfigDict(views(224, blur=23))
-    for view in config.augment.values():
-        view.jitter.update({"brightness": 0.0, "shift": 0.4})
-    config.model.update({"depth": 50, "zero_init_residual": False})
+    base.replace(config, data=folder("imagenet", size=256, holdout=10000), augment=shifted_views(224, blur=23))
+    config.model.update(depth=50, zero_init_residual=False)
     config.task.tau = 0.99
     config.optim.lr = 0.3
-    config.train.update({"batch_size": 4096, "total_epochs": 300.0, "save_every_epochs": 1.0})
-    config.eval.update({"every_epochs": 50.0, "crop": 224})
+    config.train.update(batch_size=4096, total_epochs=300.0, save_every_epochs=1.0)
+    config.eval.update(every_epochs=50.0, crop=224)
 
 
-def folder(name: str, *, size: int, holdout: int = 1000) -> ConfigDict:
-    """Images on disk as NAME/train/CLASS/*.jpg and NAME/val/CLASS/*.jpg; what is reported as `test` is that val."""
-    return ConfigDict(
-        {
-            "name": "image_folder",
-            "folder": name,
-            "dir": "",  # holds the folder; empty: $JAXCV_DATA
-            "workers": 4,  # processes that decode
-            "limit": 0,
-            "size": size,  # px, the square to which images are decoded
-            "holdout": holdout,  # training images kept back as the split val
-        }
-    )
+def folder(name: str, *, size: int, holdout: int = 1000) -> dict:
+    """Images on disk as NAME/train/CLASS/*.jpg and NAME/val/CLASS/*.jpg; the latter are the split `test`."""
+    return {"name": "image_folder", "folder": name, "dir": "", "workers": 4, "size": size, "holdout": holdout}
 
 
 def small(config: ConfigDict) -> None:
@@ -248,28 +174,22 @@ def small(config: ConfigDict) -> None:
         config[group] = demo()[group]
     config.optim.warmup_epochs = 0.2
     config.train.total_epochs = 12.0
-    config.eval.update({"every_epochs": 6.0, "batch_size": 256})
+    config.eval.update(every_epochs=6.0, batch_size=256)
 
 
 def tiny(config: ConfigDict) -> None:
     """Seconds, for tests: 8 steps on a few images."""
     small(config)
-    config.data.update({"workers": 0, "limit": 64})
+    config.data.update(workers=0, limit=64)
     if config.data.name == "shapes":
-        config.data.count = 64  # are drawn, not thousands of which 64 are taken
+        config.data.count = 64  # makes no more than these, instead of thousands of which 64 are taken
     config.model.width = 4
-    config.task.update({"hidden": 16, "features": 8})
-    config.train.batch_size = 16
-    config.train.log_every_steps = 1
+    config.task.update(hidden=16, features=8)
+    base.replace(config, train={"batch_size": 16, "total_steps": 8, "save_every_steps": 3, "log_every_steps": 1})
     config.optim.lr = 0.1
     config.eval.batch_size = 32
     config.eval.probe.iterations = 10
-    for group, name, steps in (
-        (config.optim, "warmup", 2),
-        (config.train, "total", 8),
-        (config.train, "save_every", 3),
-        (config.eval, "every", 4),
-    ):
+    for group, name, steps in ((config.optim, "warmup", 2), (config.eval, "every", 4)):
         del group[f"{name}_epochs"]
         group[f"{name}_steps"] = steps
 
@@ -283,3 +203,4 @@ VARIANTS = {
     "small": small,
     "tiny": tiny,
 }
+get_config = base.variants(__file__, demo, VARIANTS)

@@ -1,4 +1,4 @@
-"""Every network by name, to be looked at: no data, no task.
+"""Every network by name, for launch/summary.py: no data, no task. Without a name it is ResNet-50.
 
 python launch/summary.py --config=configs/networks.py:resnet50
 python launch/summary.py --config=configs/networks.py:unet --config.model.width=32 --config.image='(256,256,3)'
@@ -7,8 +7,10 @@ python launch/summary.py --config=configs/networks.py:pool_upsample --connection
 
 from ml_collections import ConfigDict
 
-SMALL, USUAL, TILE = (32, 32, 3), (224, 224, 3), (256, 256, 3)  # px, px, channels
-NETWORKS = {
+from jaxcv.configs import base
+
+SMALL, GREY, USUAL, TILE = (32, 32, 3), (32, 32, 1), (224, 224, 3), (256, 256, 3)  # px, px, channels
+NETWORKS = {  # name -> the model, and an image of the size it was made for
     "basenet": ({"name": "basenet", "num_classes": 10, "channels": (6, 12), "hidden": (12,)}, (28, 28, 1)),
     "alexnet": ({"name": "alexnet", "num_classes": 1000}, USUAL),
     **{
@@ -32,24 +34,28 @@ NETWORKS = {
     "deeplabv3_resnet50": ({"name": "deeplabv3", "depth": 50, "num_classes": 21, "aux": True}, (520, 520, 3)),
     "deeplabv3_resnet101": ({"name": "deeplabv3", "depth": 101, "num_classes": 21, "aux": True}, (520, 520, 3)),
     "unet": ({"name": "unet", "depth": 4, "num_classes": 2, "width": 64}, TILE),
-    "pool_upsample": ({"name": "pool_upsample", "num_classes": 24, "width": 32, "kernel": 3}, (32, 32, 1)),
-    "conv_transpose": (
-        {"name": "conv_transpose", "num_classes": 24, "width": 32, "kernel": 3, "skips": False},
-        (32, 32, 1),
-    ),
+    "pool_upsample": ({"name": "pool_upsample", "num_classes": 24, "width": 32, "kernel": 3}, GREY),
+    "conv_transpose": ({"name": "conv_transpose", "num_classes": 24, "width": 32, "kernel": 3, "skips": False}, GREY),
 }
 
 
-def get_config(arg: str = "resnet50") -> ConfigDict:
-    """The network called `arg` and an image of the size it was made for."""
-    if arg not in NETWORKS:
-        raise ValueError(f"configs/networks.py has no network {arg!r}; choose from {', '.join(NETWORKS)}.")
-    model, image = NETWORKS[arg]
-    return ConfigDict(
-        {
-            "image": image,  # px, px, channels
-            "model": {**model, "dtype": "float32"},
-            "optim": {"name": "adam", "weight_decay": 0.0, "clip_norm": 0.0, "ema_decay": 0.0, "freeze": ()},
-            "train": {"batch_size": 32},  # images
-        }
-    )
+def network(name: str):
+    """The variant that shows a network and an image of the size it was made for."""
+
+    def apply(config: ConfigDict) -> None:
+        model, config.image = NETWORKS[name]
+        base.replace(config, model=model)
+
+    return apply
+
+
+def resnet50() -> ConfigDict:
+    """ResNet-50, and what the memory of its training depends on."""
+    optim = {"name": "adam", "weight_decay": 0.0, "clip_norm": 0.0, "ema_decay": 0.0, "freeze": ()}
+    config = ConfigDict({"optim": optim, "train": {"batch_size": 32}})  # images
+    network("resnet50")(config)
+    return config
+
+
+VARIANTS = {name: network(name) for name in NETWORKS}
+get_config = base.variants(__file__, resnet50, VARIANTS)

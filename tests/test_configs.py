@@ -1,4 +1,4 @@
-"""Every variant of every config: it builds at full size, and its :tiny form on data of its form."""
+"""What configs share; every variant of every config: it builds at full size, and its :tiny form on data of its form."""
 
 import runpy
 
@@ -8,15 +8,64 @@ import pytest
 
 import data_files
 import runs
+from jaxcv.configs import base
 from jaxcv.experiment import build, make_model
 from jaxcv.tools.summary import size, trace
 
-CONFIGS = {path.stem: runpy.run_path(str(path)) for path in (runs.ROOT / "configs").glob("[!_]*.py")}
+FILES = [path for path in (runs.ROOT / "configs").glob("[!_]*.py") if path.name != "base.py"]
+CONFIGS = {path.stem: runpy.run_path(str(path)) for path in FILES}
 BYOL = CONFIGS["byol"]
 MODIFIERS = (  # stand behind other variants
     *("small", "tiny", "grid", "ablation", "skips", "batch_sizes", "kernels"),
     *("compare", "rates", "convs", "dilations"),
 )
+
+
+def test_defaults_are_filled_in_key_by_key():
+    values = {"data": {"name": "shapes"}, "optim": {"clip_norm": 1.0, **base.ADAM, **base.ADAMW}, "model": {"width": 4}}
+    config = base.config(seed=3, **values)
+    assert (config.seed, config.init_from, config.data.name, config.data.limit) == (3, "", "shapes", 0)
+    assert (config.optim.clip_norm, config.optim.ema_decay, config.train.patience) == (1.0, 0.0, 0)
+    base.replace(config, model={"depth": 18}, augment={"flip": {"p": 0.5}})
+    assert config.model.to_dict() == {"depth": 18, "dtype": "float32"}
+    assert config.augment.to_dict() == {"flip": {"p": 0.5}}
+    config.optim.adam.b1 = 0.5
+    config.eval.knn.k = 20
+    assert config.optim.adamw.b1 == 0.9 and not base.config().eval.knn  # the defaults stay as they are
+
+
+def test_a_duration_in_steps_takes_the_place_of_the_default_in_epochs():
+    config = base.config(train={"save_every_steps": 7}, eval={"every_steps": 9})
+    assert "save_every_epochs" not in config.train and config.train.save_every_steps == 7
+    assert "every_epochs" not in config.eval and config.eval.every_steps == 9
+
+
+def test_variants_are_applied_from_left_to_right():
+    choices = {name: lambda config, name=name: config.update(name=config.get("name", "") + name) for name in "ab"}
+    get_config = base.variants("mine.py", base.config, choices)
+    assert "name" not in get_config() and get_config("b,a,,b").name == "bab"
+    with pytest.raises(ValueError, match=r"^mine.py has no variant 'c'; choose from a, b\.$"):
+        get_config("a,c")
+    with pytest.raises(ValueError, match=r"^mine.py has no variant 'a'; choose from \(none\)\.$"):
+        base.variants("mine.py", base.config, {})("a")
+
+
+def test_a_sweep_of_rows():
+    config = base.config()
+    rows = {"slow": ({"optim": {"lr": 0.1}}, 0.7), "fast": ({"optim": {"lr": 0.2}}, None)}
+    base.sweep(config, rows, metrics=("test/accuracy",))
+    assert config.sweep.rows == tuple({"name": name, "set": values} for name, (values, _) in rows.items())
+    assert config.sweep.reference == (("slow", 0.7),) and config.sweep.seeds == (0,)
+
+
+def test_a_config_may_be_in_any_folder(tmp_path):
+    mine = "from jaxcv.configs import base\n\nget_config = base.variants(__file__, base.config, {})\n"
+    (tmp_path / "mine.py").write_text(mine)
+    config, flags = f"--config={tmp_path}/mine.py", ["--config.seed=1", f"--workdir={tmp_path}/run"]
+    code, _, err = runs.run("main.py", config, *flags)
+    assert code == 1 and err.startswith("error: config.data.name is missing") and err.count("\n") == 1, err
+    code, _, err = runs.run("main.py", f"{config}:tiny", *flags)
+    assert code == 1 and err == f"error: {tmp_path}/mine.py has no variant 'tiny'; choose from (none).\n"
 
 
 def count(tree):
@@ -87,7 +136,7 @@ def test_full_size_networks_have_the_published_parameters(variant, backbone, hid
 def variants():
     for name, config in CONFIGS.items():
         if name != "networks":
-            for variant in ("", *{**config.get("ROWS", {}), **config.get("VARIANTS", {})}):
+            for variant in ("", *config["VARIANTS"]):
                 if variant not in MODIFIERS:
                     yield name, variant
 
@@ -102,7 +151,7 @@ def test_every_variant_has_a_tiny_form(name, variant, data):
 
 @pytest.mark.parametrize(
     ("name", "variant", "classes", "parameters"),
-    [  # the documents' and torchvision's
+    [  # the course reports' and torchvision's
         ("fashion_mnist", "baseline", 10, 4_414),
         ("fashion_mnist", "improved", 10, 83_974),
         ("classify50", "vgg16", 50, 138_357_544),
@@ -122,7 +171,7 @@ def test_full_size_classifiers_have_the_published_parameters(name, variant, clas
     assert size(variables["params"]) == parameters
 
 
-@pytest.mark.parametrize("name", CONFIGS["networks"]["NETWORKS"])
+@pytest.mark.parametrize("name", CONFIGS["networks"]["VARIANTS"])
 def test_every_network_of_the_list_is_there(name):
     config = CONFIGS["networks"]["get_config"](name)
     make_model(config)

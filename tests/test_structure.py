@@ -85,8 +85,14 @@ def test_imports_point_one_way(path):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("[!_]*.py")), ids=lambda path: path.name)
-def test_configs_import_ml_collections_and_nothing_else(path):
-    assert set(imported(path)) == {"ml_collections"}
+def test_configs_import_base_and_ml_collections_and_nothing_else(path):
+    if path.name == "base.py":
+        assert set(imported(path)) - sys.stdlib_module_names == {"ml_collections"}
+        return
+    assert set(imported(path)) == {"configs", "ml_collections"}
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+    assert names == {"jaxcv.configs.base", "ml_collections.ConfigDict"}
 
 
 def test_commands_are_thin():
