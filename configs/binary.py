@@ -72,14 +72,13 @@ def finetune() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 50,  # images
                 "crop": 224,  # px, central; 0: the whole image
                 "stage": "",  # of which features are drawn; empty: the last before the logits
                 "examples": 100,  # images of val whose features and worst predictions are drawn
-                "knn": {},
-                "probe": {},
                 "best": "val/accuracy",  # the best checkpoint has the highest, or lowest loss
                 "report": "best",  # the test split sees the best checkpoint; last: the last
             },

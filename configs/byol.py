@@ -95,12 +95,15 @@ def demo() -> ConfigDict:
                 "stop_on_collapse": False,  # else a warning
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {
+                "names": ("measure", "knn", "probe"),
+                "knn": {"k": 200, "temperature": 0.1},
+                "probe": {"iterations": 100},
+            },
             "eval": {
                 "every_epochs": 10.0,
                 "batch_size": 256,  # images
                 "crop": 0,  # px, central; 0: the whole image
-                "knn": {"k": 200, "temperature": 0.1},
-                "probe": {"iterations": 100},  # L-BFGS steps per fit
                 "examples": 500,  # images of val of which features are kept, for the figures
                 "best": "val/knn_accuracy",  # the best checkpoint has the highest, or lowest loss
                 "report": "last",  # the test split sees the last checkpoint; best: the best one
@@ -263,7 +266,7 @@ def tiny(config: ConfigDict) -> None:
     config.train.log_every_steps = 1
     config.optim.lr = 0.1
     config.eval.batch_size = 32
-    config.eval.probe.iterations = 10
+    config.evals.probe.iterations = 10
     for group, name, steps in (
         (config.optim, "warmup", 2),
         (config.train, "total", 8),

@@ -81,13 +81,12 @@ def eleven() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 4,  # images
                 "crop": 0,
                 "examples": 4,  # images of val that are drawn
-                "knn": {},
-                "probe": {},
                 "best": "val/miou/per_image_nanmean",  # the best checkpoint has the highest
                 "report": "best",  # the test split sees the best checkpoint; last: the last
             },

@@ -91,14 +91,13 @@ def best() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 32,  # images
                 "crop": 0,
                 "examples": 6,  # images of val that are drawn
                 "named": (),  # or those of these names
-                "knn": {},
-                "probe": {},
                 "best": "val/miou/pooled_zero",  # the best checkpoint has the highest
                 "report": "last",  # the document reports on the split by which a best epoch would be chosen
             },

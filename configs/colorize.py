@@ -74,13 +74,12 @@ def conv_transpose() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 100,  # images
                 "crop": 0,
                 "examples": 10,  # images of val that are drawn
-                "knn": {},
-                "probe": {},
                 "best": "val/loss",  # the best checkpoint has the lowest loss
                 "report": "last",  # the document reports the last epoch
             },

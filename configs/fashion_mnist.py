@@ -77,14 +77,13 @@ def improved() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 1000,  # images
                 "crop": 0,  # px, central; 0: the whole image
                 "stage": "",  # of which features are drawn; empty: the last before the logits
                 "examples": 500,  # images of val whose features and worst predictions are drawn
-                "knn": {},  # k-nearest-neighbour accuracy of the features: {"k": 200}; empty: none
-                "probe": {},  # accuracy of a linear probe: {"iterations": 100}; empty: none
                 "best": "val/accuracy",  # the best checkpoint has the highest, or lowest loss
                 "report": "best",  # the test split sees the best checkpoint; last: the last
             },

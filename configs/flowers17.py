@@ -69,14 +69,13 @@ def cross_entropy() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 256,  # images
                 "crop": 0,
                 "examples": 4,  # images of val that are drawn
                 "named": (),  # or those of these names
-                "knn": {},
-                "probe": {},
                 "best": "val/iou_fg/kaggle10",  # the best checkpoint has the highest
                 "report": "best",
             },

@@ -100,6 +100,7 @@ def base() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 8,  # images
@@ -107,8 +108,6 @@ def base() -> ConfigDict:
                 "tile": 512,  # px of a larger image that launch/predict.py shows the network at once; 0: all of it
                 "examples": 3,  # images of val that are drawn, where none are named
                 "named": ("0010", "0097", "0107"),  # those that are drawn, at the first, a middle and the last epoch
-                "knn": {},
-                "probe": {},
                 "best": "val/miou/landcover6",  # the best checkpoint has the highest
                 "report": "last",  # the documents report on the split by which a best epoch would be chosen
             },

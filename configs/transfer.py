@@ -86,14 +86,13 @@ def full() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 100,  # images
                 "crop": 0,  # px, central; 0: the whole image
                 "stage": "avgpool",  # of which features are drawn
                 "examples": 500,  # images of val whose features and worst predictions are drawn
-                "knn": {},
-                "probe": {},
                 "best": "val/accuracy",  # the best checkpoint has the highest, or lowest loss
                 "report": "best",  # the test split sees the best checkpoint; last: the last
             },

@@ -63,13 +63,12 @@ def demo() -> ConfigDict:
                 "stop_on_collapse": False,
                 "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
             },
+            "evals": {"names": ("measure",)},
             "eval": {
                 "every_epochs": 1.0,
                 "batch_size": 256,  # images
                 "crop": 0,
                 "examples": 8,  # images of val that are drawn
-                "knn": {},
-                "probe": {},
                 "best": "val/miou/pooled",  # the best checkpoint has the highest
                 "report": "best",  # the test split sees the best checkpoint; last: the last
             },

@@ -74,14 +74,16 @@ def built(arg, data, name="byol", **train):
 )
 def test_full_size_networks_have_the_published_parameters(variant, backbone, hidden, feature, data):
     _, experiment = built(variant, data, batch_size=8)
-    params = experiment.abstract.params
+    params = experiment.compiled.abstract.params
     out = params["projector"]["linear2"]["kernel"].shape[1]
     if backbone is not None:
         assert count(params["backbone"]) == backbone
         assert out == 256
     assert count(params["projector"]) == feature * hidden + hidden + 2 * hidden + hidden * out
     assert count(params["predictor"]) == out * hidden + hidden + 2 * hidden + hidden * out
-    assert count(experiment.abstract.model_state["target"]["params"]) == count(params) - count(params["predictor"])
+    assert count(experiment.compiled.abstract.model_state["target"]["params"]) == count(params) - count(
+        params["predictor"]
+    )
 
 
 def variants():
@@ -95,9 +97,9 @@ def variants():
 @pytest.mark.parametrize(("name", "variant"), list(variants()))
 def test_every_variant_has_a_tiny_form(name, variant, data):
     config, experiment = built(f"{variant},tiny", data, name)
-    assert experiment.total_steps <= 16 and len(experiment.sources["train"]) >= config.train.batch_size
+    assert experiment.data.total_steps <= 16 and len(experiment.data.sources["train"]) >= config.train.batch_size
     fixed = config.model.name == "deeplabv3" or variant == "efficientnet"  # which have widths that cannot be narrowed
-    assert fixed or count(experiment.abstract.params) < 300_000
+    assert fixed or count(experiment.compiled.abstract.params) < 300_000
 
 
 @pytest.mark.parametrize(
