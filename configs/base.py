@@ -31,6 +31,7 @@ Some set these:
     data.holdout                         training images kept back as the split val: a count, or a share below 1
     optim.decay_all                      True: weight decay on biases and norms too, as in torch
     optim.freeze_statistics              BatchNorm of frozen layers, True: as in evaluation; False: drifts, as in torch
+    evals.NAME                           options of that evaluator; every_epochs among them is its own period
     eval.stage                           the stage whose features the figures show; empty: the last before the logits
     eval.named                           names of the images for the figures, instead of eval.examples
 
@@ -68,11 +69,10 @@ DEFAULTS = {
         "stop_on_collapse": False,  # True: a collapse of BYOL ends the run; False: it is a warning
         "patience": 0,  # evaluations without a better `eval.best` that end the run; 0: never
     },
+    "evals": {"names": ("measure",)},  # files in jaxcv/evals: what each evaluation computes
     "eval": {
         "every_epochs": 1.0,
         "crop": 0,  # px, the central square that is seen; 0: the whole image
-        "knn": {},  # kNN accuracy of the features, such as {"k": 200, "temperature": 0.1}; empty: none
-        "probe": {},  # accuracy of a linear probe, such as {"iterations": 100}; empty: none
         "report": "best",  # the checkpoint that the test split sees: best or last
     },
 }

@@ -59,11 +59,14 @@ def demo() -> ConfigDict:
             **base.ADAMW,
         },
         train={"batch_size": 128, "total_epochs": 20.0, "save_every_epochs": 2.0},
+        evals={
+            "names": ("measure", "knn", "probe"),
+            "knn": {"k": 200, "temperature": 0.1},
+            "probe": {"iterations": 100},  # L-BFGS steps of each fit
+        },
         eval={
             "every_epochs": 10.0,
             "batch_size": 256,
-            "knn": {"k": 200, "temperature": 0.1},
-            "probe": {"iterations": 100},  # L-BFGS steps of each fit
             "examples": 500,
             "best": "val/knn_accuracy",
             "report": "last",
@@ -188,7 +191,7 @@ def tiny(config: ConfigDict) -> None:
     base.replace(config, train={"batch_size": 16, "total_steps": 8, "save_every_steps": 3, "log_every_steps": 1})
     config.optim.lr = 0.1
     config.eval.batch_size = 32
-    config.eval.probe.iterations = 10
+    config.evals.probe.iterations = 10
     for group, name, steps in ((config.optim, "warmup", 2), (config.eval, "every", 4)):
         del group[f"{name}_epochs"]
         group[f"{name}_steps"] = steps

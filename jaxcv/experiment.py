@@ -1,6 +1,6 @@
-"""What a config describes, built. With train.py the only file that reads the whole config."""
+"""What a config describes, built in four parts: data, task, optimiser, compiled functions. Nothing runs here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -11,47 +11,67 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from jaxcv.config import call, duration, load_part, require, without
-from jaxcv.data.pipeline import train_batches
-from jaxcv.data.source import Info, evenly, select
+from jaxcv.data.pipeline import eval_batches, train_batches
+from jaxcv.data.source import SPLITS, Info, evenly, select
 from jaxcv.errors import ConfigError
+from jaxcv.evals.evaluator import EvalSetup, Evaluator, LeftOut
 from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
-from jaxcv.models.weights import Row, fit
 from jaxcv.optim.freeze import freeze
 from jaxcv.optim.optimizers import make_optimizer
-from jaxcv.optim.schedules import Schedule, make_schedule
+from jaxcv.optim.schedules import make_schedule
 from jaxcv.prng import stream
 from jaxcv.step import TrainState, make_init, make_update
-from jaxcv.store.weights import read_weights
-from jaxcv.task import Task
+from jaxcv.task import Schedule, Setup, Task, Tree
 
-SPLITS = ("train", "val", "test")
 KEYS = (
     *("seed", "init_from", "init_allow"),
     *("data.name", "data.workers", "data.limit", "augment", "model.name", "task.name"),
     *("optim.name", "optim.schedule", "optim.lr", "optim.lr_batch_size"),
     *("optim.weight_decay", "optim.clip_norm", "optim.ema_decay", "optim.freeze"),
     *("train.batch_size", "train.accumulate", "train.log_every_steps", "train.stop_on_collapse", "train.patience"),
-    *("eval.batch_size", "eval.crop", "eval.knn", "eval.probe", "eval.examples", "eval.best", "eval.report"),
+    *("eval.batch_size", "eval.crop", "eval.examples", "eval.best", "eval.report", "evals.names"),
 )
 
 
-class Experiment(NamedTuple):
-    """Data sources and functions; no arrays, nothing compiled."""
+class Data(NamedTuple):
+    """The splits and what the network sees of them in each step."""
 
-    mesh: Mesh
     sources: dict[str, Any]  # split -> source
-    examples: Any  # the source of what is drawn
-    augment: Callable  # (key, batch) -> batch, as the loss sees it
-    task: Task
-    predict: Callable  # (params, model_state, image) -> {name: array}, in eval mode
-    schedules: dict[str, Callable]  # name -> f(step), to be logged
-    diagnose: Callable  # training metrics -> a warning, or ""
+    examples: Any  # the source of the images whose predictions are kept and plotted
+    open_batches: Callable[..., closing]  # (start=step) -> a context with this process's training batches from there on
+    eval_batches: Callable[[Any], Iterator[dict]]  # source -> this process's rows of all its batches, once
     steps_per_epoch: int
     total_steps: int
-    network: dict  # shapes of the variables that `init_from` may give
-    init: Callable  # (batch, weights for `network` or None) -> TrainState; jitted
-    update: Callable  # (state, batch) -> (state, metrics); jitted, and takes the state's memory
+
+
+class Compiled(NamedTuple):
+    """The jitted functions of a run, and the form of its state."""
+
+    init: Callable  # (batch, weights for `network` or None) -> TrainState
+    update: Callable  # (state, batch) -> (state, metrics); takes the state's memory
     abstract: TrainState  # shapes, dtypes and layouts of a state
+    network: dict[str, Tree]  # shapes of the variables that `init_from` may give
+    batch: dict[str, jax.ShapeDtypeStruct]  # shapes of a training batch
+
+
+class Experiment(NamedTuple):
+    """All that a run needs; no arrays, nothing compiled yet."""
+
+    seed: int
+    mesh: Mesh
+    data: Data
+    task: Task
+    schedules: dict[str, Schedule]  # by the name under which they are logged
+    compiled: Compiled
+    evaluators: dict[str, Evaluator]
+    periods: dict[str, int]  # evaluator -> steps between its evaluations; 0: only at the start and the end
+    best: str  # the metric that chooses the best checkpoint; empty: none
+    notes: tuple[str, ...]  # what a user should know before the first step, a sentence each
+
+    @property
+    def info(self) -> Info:
+        """What is known of the training data."""
+        return self.data.sources["train"].info
 
 
 def build(config: Any) -> Experiment:
@@ -60,15 +80,38 @@ def build(config: Any) -> Experiment:
     if config.seed < 0:
         raise ConfigError(f"config.seed={config.seed} must be 0 or more.")
     mesh = make_mesh()
-    train = config.train
-    check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
-    check_batch_size(mesh, config.eval.batch_size, key="eval.batch_size")
+    data = build_data(config.data, config.train, config.eval, seed=config.seed, mesh=mesh)
+    info = data.sources["train"].info
+    task = build_task(config, info, total_steps=data.total_steps)
+    schedule, tx = build_optimizer(config.optim, config.train.batch_size, data)
+    compiled = build_compiled(config.train, config.optim, data, task, tx, seed=config.seed, mesh=mesh)
+    setup = EvalSetup(task, info, mesh)
+    evaluators, left_out = build_evaluators(config.evals, setup)
+    best, notes = config.eval.best, [f"{name} is left out: {why}." for name, why in left_out.items()]
+    if best.rpartition("/")[2] in {metric for name in left_out for metric in _evaluator(name).METRICS}:
+        notes.append(f"config.eval.best={best!r} is off: it is not measured.")
+        best = ""
+    return Experiment(
+        seed=config.seed,
+        mesh=mesh,
+        data=data,
+        task=task,
+        schedules={"learning_rate": schedule, **task.schedules},
+        compiled=compiled,
+        evaluators=evaluators,
+        periods={name: _period(config, name, data.steps_per_epoch) for name in evaluators},
+        best=best,
+        notes=tuple(notes),
+    )
 
-    data = load_part("data", config.data.name, "source", group="data")
-    options, limit = without(config.data, "name", "workers", "limit"), config.data.limit
-    sources = {split: evenly(call(data.source, options, group="data", split=split), limit) for split in SPLITS}
-    drawn = config.eval.get("named", ())
-    examples = select(sources["val"], drawn) if drawn else evenly(sources["val"], config.eval.examples)
+
+def build_data(options: Any, train: Any, evaluation: Any, *, seed: int, mesh: Mesh) -> Data:
+    """The data of config.data, in the batches of config.train and config.eval."""
+    check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
+    check_batch_size(mesh, evaluation.batch_size, key="eval.batch_size")
+    module = load_part("data", options.name, "source", group="data")
+    own = without(options, "name", "workers", "limit")
+    sources = {split: evenly(call(module.source, own, group="data", split=split), options.limit) for split in SPLITS}
     info, count = sources["train"].info, len(sources["train"])
     if count < train.batch_size:
         raise ConfigError(
@@ -80,151 +123,66 @@ def build(config: Any) -> Experiment:
         raise ConfigError(
             f"config.train.total_steps or total_epochs makes no step; an epoch is {steps_per_epoch} of them."
         )
+    chosen = evaluation.get("named", ())
 
-    network = make_network(config, info)
-    kind, options = network.kind, without(config.task, "name")
-    given = {"info": info, "total_steps": total_steps}
-    parts = {"model": network.model, "augment": network.augment, "predict": network.predict}
-    task = call(kind.make, options, group="task", **parts, **given)
-    task = task._replace(
-        loss=freeze(task.loss, config.optim.freeze, statistics=config.optim.get("freeze_statistics", True))
-    )
-    schedule = _schedule(config.optim, train.batch_size, steps_per_epoch, total_steps)
-    tx = make_tx(config.optim, schedule)
-    layout = replicated(mesh)
-    # It runs once, so what counts is how soon it is compiled: five times sooner unoptimised.
-    quick = {"xla_backend_optimization_level": 0}
-    init = _make_init(kind, make_init(task, tx, seed=config.seed), tx)
-    init = jax.jit(init, out_shardings=layout, compiler_options=quick)
-    update = make_update(task, tx, seed=config.seed, accumulate=train.accumulate)
-    example = {name: np.asarray(value) for name, value in sources["train"][0].items()}
-    batch = {name: jax.ShapeDtypeStruct((train.batch_size, *x.shape), x.dtype) for name, x in example.items()}
-    shapes = jax.eval_shape(init, batch)
-    return Experiment(
-        mesh=mesh,
+    def open_batches(*, start: int) -> closing:
+        """The training batches of this process from step `start` on, on the host, without end."""
+        rows = local_rows(mesh, train.batch_size)
+        settings = {"batch_size": train.batch_size, "seed": seed, "workers": options.workers, "rows": rows}
+        return closing(train_batches(sources["train"], start=start, **settings))
+
+    def batches_once(source: Any) -> Iterator[dict]:
+        """This process's rows of all batches of a source, in order."""
+        rows = local_rows(mesh, evaluation.batch_size)
+        return eval_batches(source, batch_size=evaluation.batch_size, rows=rows)
+
+    return Data(
         sources=sources,
-        examples=examples,
-        augment=network.augment,
-        task=task,
-        predict=network.predict,
-        schedules={"learning_rate": schedule, **kind.make_schedules(total_steps, **options)},
-        diagnose=kind.diagnose,
+        examples=select(sources["val"], chosen) if chosen else evenly(sources["val"], evaluation.examples),
+        open_batches=open_batches,
+        eval_batches=batches_once,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        network=kind.get_network(shapes.params, shapes.model_state),
-        init=init,
-        update=jax.jit(update, donate_argnums=0, out_shardings=layout),
-        abstract=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), shapes),
     )
 
 
-class Network(NamedTuple):
-    """What a config says of the network and of what it sees."""
+def build_task(config: Any, info: Info, *, total_steps: int) -> Task:
+    """The task of config.task with the network of config.model, for data that are described by `info`."""
+    module = load_part("tasks", config.task.name, "make", group="task")
 
-    kind: Any  # the task's module
-    model: nn.Module
-    augment: Callable
-    predict: Callable
+    def network(num_classes: int | None) -> nn.Module:
+        # 0: the classes are not known, and the model has its own number of them
+        return make_model(config.model, **({} if num_classes == 0 else {"num_classes": num_classes}))
 
-
-def make_network(config: Any, info: Info) -> Network:
-    """Builds the network for data that are described by `info`."""
-    kind = load_part("tasks", config.task.name, "make", group="task")
-    options = without(config.task, "name")
-    outputs = kind.num_outputs(info, **options)
-    # 0: the classes are not known, and the model has its own number of them
-    model = make_model(config, **({} if outputs == 0 else {"num_classes": outputs}))
-    augment = call(kind.make_augment, config.augment.to_dict(), group="augment", info=info)
-    predict = kind.make_predict(model, info, crop=config.eval.crop, stage=config.eval.get("stage", ""), **options)
-    return Network(kind, model, augment, predict)
+    evaluation = config.eval
+    setup = Setup(network, info, config.augment.to_dict(), total_steps, evaluation.crop, evaluation.get("stage", ""))
+    try:
+        return call(module.make, without(config.task, "name"), group="task", setup=setup)
+    except TypeError as error:
+        if "Task.__new__()" not in str(error):
+            raise
+        lacks = str(error).partition("argument")[2].partition(": ")[2]
+        raise ConfigError(f"the task {config.task.name!r} is not complete: its Task lacks {lacks}.") from error
 
 
-def make_model(config: Any, **fields: Any) -> nn.Module:
+def make_model(options: Any, **fields: Any) -> nn.Module:
     """The network of config.model, with `fields` where it does not say otherwise."""
-    found = load_part("models", config.model.name, "Model", group="model")
-    return call(found.Model, {**fields, **without(config.model, "name")}, group="model")
+    module = load_part("models", options.name, "Model", group="model")
+    return call(module.Model, {**fields, **without(options, "name")}, group="model")
 
 
-def outline(config: Any, *, classes: int = 0) -> Info:
-    """What is known of the config's data without reading them; with `classes`, as if they had so many."""
-    data = load_part("data", config.data.name, "source", group="data")
-    info = data.outline(**without(config.data, "name"))
-    return info._replace(classes=tuple(map(str, range(classes)))) if classes else info
-
-
-def image_shape(augment: Callable, info: Info) -> tuple[int, int, int]:
-    """(h, w, c) of the images that the network is trained on."""
-    shapes = {"image": (1, *info.shape), "mask": (1, *info.shape[:2]), "label": (1,)}
-    batch = {name: jax.ShapeDtypeStruct(s, np.int32 if name == "label" else np.uint8) for name, s in shapes.items()}
-    seen = jax.eval_shape(augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
-    return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
-
-
-def pretrained(
-    experiment: Experiment, source: str, allow: Sequence[str], fresh: Sequence[str] = ()
-) -> tuple[Any, list[Row]]:
-    """The weights in `source` for `experiment.init`, and what became of each tensor, which is still to be checked.
-
-    allow: patterns of tensors that may be missing or unused.  fresh: of those that are not taken though they are there.
-    """
-    return fit(read_weights(source), experiment.network, allow=allow, fresh=fresh)
-
-
-def augmented(experiment: Experiment, seed: int, step: int, batch: dict) -> dict[str, np.ndarray]:
-    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
-    of a data set of masks also "augmented mask", int (b, h, w)."""
-    info = experiment.sources["train"].info
-    key = jax.random.fold_in(stream(jax.random.key(seed), "train"), step)
-    views = jax.device_get(jax.jit(experiment.augment)(key, batch))
-    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
-    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
-    # what has other channels than the data, a grey image of colours, is not normalised
-    images = {
-        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
-    }
-    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})
-
-
-def open_batches(experiment: Experiment, config: Any, *, start: int) -> closing:
-    """A context with the training batches of this process from step `start` on, on the host, without end."""
-    return closing(
-        train_batches(
-            experiment.sources["train"],
-            batch_size=config.train.batch_size,
-            seed=config.seed,
-            start=start,
-            workers=config.data.workers,
-            rows=local_rows(experiment.mesh, config.train.batch_size),
-        )
-    )
-
-
-def _make_init(kind: Any, init: Callable, tx: Any) -> Callable:
-    """`init` that lets the weights it is given, a tree with None where there is none, take the place of drawn ones."""
-
-    def start(batch: dict, weights: Any = None) -> TrainState:
-        state = init(batch)
-        if weights is None:
-            return state
-        drawn = kind.get_network(state.params, state.model_state)
-        network = jax.tree.map(lambda w, x: x if w is None else w, weights, drawn, is_leaf=lambda w: w is None)
-        params, model_state = kind.set_network(state.params, state.model_state, network)
-        return state._replace(params=params, model_state=model_state, opt_state=tx.init(params))
-
-    return start
-
-
-def _schedule(options: Any, batch_size: int, steps_per_epoch: int, total_steps: int) -> Schedule:
-    """The learning rate of config.optim; `lr` is for `lr_batch_size` images (0: for any number)."""
+def build_optimizer(options: Any, batch_size: int, data: Data) -> tuple[Schedule, optax.GradientTransformation]:
+    """The learning rate and the optimiser of config.optim; `lr` is for `lr_batch_size` images (0: for any number)."""
     lr = options.lr * batch_size / options.lr_batch_size if options.lr_batch_size else options.lr
-    return make_schedule(
+    schedule = make_schedule(
         options.schedule,
         lr=lr,
-        total_steps=total_steps,
-        warmup_steps=duration(options, "warmup", group="optim", steps_per_epoch=steps_per_epoch),
-        steps_per_epoch=steps_per_epoch,
+        total_steps=data.total_steps,
+        warmup_steps=duration(options, "warmup", group="optim", steps_per_epoch=data.steps_per_epoch),
+        steps_per_epoch=data.steps_per_epoch,
         options=_own(options, options.schedule),
     )
+    return schedule, make_tx(options, schedule)
 
 
 def make_tx(options: Any, schedule: Schedule) -> optax.GradientTransformation:
@@ -238,3 +196,122 @@ def _own(options: Any, name: str) -> dict[str, Any]:
     """The group of options that is called `name`: other optimisers' and schedules' are not used, so `name` alone
     changes them."""
     return options[name].to_dict() if name in options else {}
+
+
+def build_compiled(train: Any, optim: Any, data: Data, task: Task, tx: Any, *, seed: int, mesh: Mesh) -> Compiled:
+    """The jitted functions, for the batches of config.train and the frozen parameters of config.optim."""
+    frozen = freeze(task.loss, optim.freeze, statistics=optim.get("freeze_statistics", True))
+    layout = replicated(mesh)
+    # It runs once, so what counts is how soon it is compiled: five times sooner unoptimised.
+    quick = {"xla_backend_optimization_level": 0}
+    init = _with_weights(make_init(task, tx, seed=seed), task, tx)
+    init = jax.jit(init, out_shardings=layout, compiler_options=quick)
+    update = make_update(task._replace(loss=frozen), tx, seed=seed, accumulate=train.accumulate)
+    example = {name: np.asarray(value) for name, value in data.sources["train"][0].items()}
+    batch = {name: jax.ShapeDtypeStruct((train.batch_size, *x.shape), x.dtype) for name, x in example.items()}
+    shapes = jax.eval_shape(init, batch)
+    return Compiled(
+        init=init,
+        update=jax.jit(update, donate_argnums=0, out_shardings=layout),
+        abstract=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout), shapes),
+        network=task.get_network(shapes.params, shapes.model_state),
+        batch=batch,
+    )
+
+
+def _with_weights(init: Callable, task: Task, tx: Any) -> Callable:
+    """`init` that lets the weights it is given, a tree with None where there is none, replace the initial ones."""
+
+    def start(batch: dict, weights: Any = None) -> TrainState:
+        state = init(batch)
+        if weights is None:
+            return state
+        initial = task.get_network(state.params, state.model_state)
+        network = jax.tree.map(lambda w, x: x if w is None else w, weights, initial, is_leaf=lambda w: w is None)
+        params, model_state = task.set_network(state.params, state.model_state, network)
+        return state._replace(params=params, model_state=model_state, opt_state=tx.init(params))
+
+    return start
+
+
+def build_evaluators(options: Any, setup: EvalSetup) -> tuple[dict[str, Evaluator], dict[str, str]]:
+    """The evaluators that config.evals names, and why others of them are left out."""
+    evaluators, left_out = {}, {}
+    for name in options.names:
+        own = without(options[name], "every_steps", "every_epochs") if name in options else {}
+        try:
+            evaluators[name] = call(_evaluator(name).make, own, group=f"evals.{name}", setup=setup)
+        except LeftOut as reason:
+            left_out[name] = str(reason)
+    return evaluators, left_out
+
+
+def _evaluator(name: str) -> Any:
+    return load_part("evals", name, "make", group="evals")
+
+
+def _period(config: Any, name: str, steps_per_epoch: int) -> int:
+    """Steps between two evaluations by the evaluator `name`: its own period, or that of config.eval."""
+    own = config.evals.get(name, {})
+    group, options = ("eval", config.eval)
+    if "every_steps" in own or "every_epochs" in own:
+        group, options = f"evals.{name}", own
+    return duration(options, "every", group=group, steps_per_epoch=steps_per_epoch)
+
+
+def check_contract(experiment: Experiment, *, name: str) -> None:
+    """Raises ConfigError unless the functions of the task `name` fit together, by their shapes alone.
+
+    The update that is traced here is not traced again at the first step.
+    """
+    compiled = experiment.compiled
+    state, metrics = jax.eval_shape(compiled.update, compiled.abstract, compiled.batch)
+    before, after = (_forms(tree) for tree in (compiled.abstract, state))
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            raise ConfigError(
+                f"the task {name!r}: {path} is {before.get(path, 'absent')} before a step and "
+                f"{after.get(path, 'absent')} after it; `loss` and `after` must keep the form of the state."
+            )
+    for path, form in _forms(metrics).items():
+        if form.partition("[")[2] != "]":
+            raise ConfigError(f"the task {name!r}: the metric {path!r} of `loss` is {form}; it must be one number.")
+
+
+def _forms(tree: Tree) -> dict[str, str]:
+    """{"params.conv1.kernel": "float32[3,3,3,16]"}"""
+    leaves = jax.tree.leaves_with_path(tree)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    return {name: f"{x.dtype}[{','.join(map(str, x.shape))}]" for name, (_, x) in zip(names, leaves)}
+
+
+def outline(config: Any, *, classes: int = 0) -> Info:
+    """What is known of the config's data without reading them; with `classes`, as if they had so many."""
+    module = load_part("data", config.data.name, "source", group="data")
+    info = module.outline(**without(config.data, "name"))
+    return info._replace(classes=tuple(map(str, range(classes)))) if classes else info
+
+
+def image_shape(task: Task, info: Info) -> tuple[int, int, int]:
+    """(h, w, c) of the images that the network is trained on."""
+    shapes = {"image": (1, *info.shape), "mask": (1, *info.shape[:2]), "label": (1,)}
+    batch = {name: jax.ShapeDtypeStruct(s, np.int32 if name == "label" else np.uint8) for name, s in shapes.items()}
+    seen = jax.eval_shape(task.augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
+    return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
+
+
+def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.ndarray]:
+    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
+    of a data set of masks also "augmented mask", int (b, h, w)."""
+    if experiment.task.augment is None:
+        return {}
+    info = experiment.info
+    key = jax.random.fold_in(stream(jax.random.key(experiment.seed), "train"), step)
+    views = jax.device_get(jax.jit(experiment.task.augment)(key, batch))
+    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
+    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
+    # what has other channels than the data, a grey image of colours, is not normalised
+    images = {
+        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
+    }
+    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})

@@ -25,7 +25,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     """The numbers by name; times in seconds, sizes in bytes."""
     import jax
 
-    from jaxcv.experiment import build, open_batches
+    from jaxcv.experiment import build
     from jaxcv.run.train import read_ahead
 
     compiled = []
@@ -33,29 +33,29 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
         lambda name, seconds, **_: compiled.append(seconds) if name.endswith("backend_compile_duration") else None
     )
     experiment = build(config)
-    with open_batches(experiment, config, start=0) as host_batches:
+    with experiment.data.open_batches(start=0) as host_batches:
         batches = read_ahead(host_batches, experiment.mesh)
         batch = next(batches)
-        state = jax.block_until_ready(experiment.init(batch))
+        state = jax.block_until_ready(experiment.compiled.init(batch))
         before = time.perf_counter()
-        program = experiment.update.lower(state, batch).compile()
+        program = experiment.compiled.update.lower(state, batch).compile()
         compile_time = time.perf_counter() - before
         flops = program.cost_analysis().get("flops", 0.0)
         memory = program.memory_analysis()
 
-        state, _ = jax.block_until_ready(experiment.update(state, batch))
+        state, _ = jax.block_until_ready(experiment.compiled.update(state, batch))
         compilations, waited = len(compiled), 0.0
         before = time.perf_counter()
         for _ in range(steps):
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
-            state, metrics = experiment.update(state, batch)
+            state, metrics = experiment.compiled.update(state, batch)
         jax.block_until_ready((state, metrics))
         step_time = (time.perf_counter() - before) / steps
         recompilations = len(compiled) - compilations
 
-        augment = jax.jit(experiment.augment)
+        augment = jax.jit(experiment.task.augment)
         augmentation = best_time(lambda: augment(jax.random.key(0), batch))
     device = jax.devices()[0]
     peak = matmul_peak(getattr(config.model, "dtype", "float32"))
@@ -134,7 +134,7 @@ def rows(numbers: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     from jaxcv.report.tables import closing_table
-    from jaxcv.store.log import write_json
+    from jaxcv.store.files import write_json
 
     numbers = measure(command.config(), STEPS.value)
     closing_table(f"{numbers['config']}, batch {numbers['batch_size']}", rows(numbers))

@@ -34,21 +34,23 @@ def main() -> None:
 
 
 def export(workdir: Path, file: Path) -> None:
-    from jaxcv.store import weights as pretrained
+    from jaxcv.run.pretrained import read_weights
+    from jaxcv.store.weights import write
 
-    state_dict = pretrained.read_weights(workdir)
-    pretrained.write(file, state_dict)
+    state_dict = read_weights(workdir)
+    write(file, state_dict)
     print(f"{file}: {len(state_dict)} tensors, {sum(x.size for x in state_dict.values()):,} values")
 
 
 def take(config: Any, source: str) -> None:
-    from jaxcv.experiment import build, pretrained
+    from jaxcv.experiment import build
     from jaxcv.models.weights import check
     from jaxcv.report.tables import closing_table
     from jaxcv.run import train
+    from jaxcv.run.pretrained import fit_weights
 
     experiment = build(config)
-    weights, rows = pretrained(experiment, source, list(filter(None, ALLOW.value.split(","))))
+    weights, rows = fit_weights(experiment, source, list(filter(None, ALLOW.value.split(","))))
     columns = ("in the file", "in the model", "")
     table = {row.name: dict(zip(columns, (shape(row.given), shape(row.wanted), row.outcome))) for row in sorted(rows)}
     closing_table(source, table)

@@ -15,15 +15,15 @@ COUNT = flags.DEFINE_integer("count", 8, "images", lower_bound=1)
 
 
 def main() -> None:
-    from jaxcv.experiment import build, open_batches
+    from jaxcv.experiment import build
     from jaxcv.report.figures import image_rows
     from jaxcv.run.begin import pictures
 
     config = command.config()
     experiment = build(config)
-    with open_batches(experiment, config, start=0) as batches:
+    with experiment.data.open_batches(start=0) as batches:
         batch = {name: value[: COUNT.value] for name, value in next(batches).items()}
-    image_rows(pictures(experiment, config.seed, batch, draws=ROWS.value), OUT.value, count=COUNT.value)
+    image_rows(pictures(experiment, batch, draws=ROWS.value), OUT.value, count=COUNT.value)
     print(f"{OUT.value}: {COUNT.value} training images and {ROWS.value} draws of each")
 
 

@@ -51,16 +51,16 @@ def main() -> None:
 
 def network(config: Any) -> tuple:
     """The network and the shape of the images that it is trained on."""
-    from jaxcv.experiment import image_shape, make_model, make_network, outline
+    from jaxcv.experiment import build_task, image_shape, make_model, outline
 
     if "task" not in config:
         fields = {"num_classes": CLASSES.value} if CLASSES.value else {}
-        return make_model(config, **fields), parse(IMAGE.value) if IMAGE.value else config.image
+        return make_model(config.model, **fields), parse(IMAGE.value) if IMAGE.value else config.image
     info = outline(config, classes=CLASSES.value)
-    built = make_network(config, info)
-    if built.kind.num_outputs(info) == 0:
+    task = build_task(config, info, total_steps=1)
+    if not info.classes and getattr(task.model, "num_classes", None) is not None:
         print("The number of classes takes the data to know; here it is the network's own. Say it with --classes=N.")
-    return built.model, parse(IMAGE.value) if IMAGE.value else image_shape(built.augment, info)
+    return task.model, parse(IMAGE.value) if IMAGE.value else image_shape(task, info)
 
 
 def cells(row: Any) -> list:

@@ -268,8 +268,8 @@ def of_the_workdir(root: Path) -> Iterator[tuple[str, list[str]]]:
     yield "weights: a pickle that runs code", [*HORSES, f"--config.init_from={root}/weights.pth"]
     yield "weights of a folder that is no run", [*HORSES, f"--config.init_from={root}"]
     yield "export to an unknown kind", ["convert.py", f"--workdir={run}", f"--export={root}/weights.onnx"]
-    hold = "from jaxcv.store.folder import locked; from pathlib import Path; import sys, time\n"
-    hold += "with locked(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    hold = "from jaxcv.store.folder import Folder; import sys, time\n"
+    hold += "with Folder(sys.argv[1]).locked(): print(flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", hold, str(run)], stdout=subprocess.PIPE)
     other.stdout.readline()
     yield "workdir in use", [*HORSES, f"--workdir={run}"]

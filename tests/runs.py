@@ -15,7 +15,8 @@ import numpy as np
 import data_files
 from jaxcv.store import events
 from jaxcv.store.checkpoint import restore_raw
-from jaxcv.store.log import read_arrays, read_metrics
+from jaxcv.store.files import read_arrays
+from jaxcv.store.folder import Folder
 
 ROOT = Path(__file__).parent.parent
 TINY = "--config=configs/byol.py:tiny"
@@ -95,7 +96,7 @@ def lines(path):
 def digest(workdir, step):
     """SHA-256 over every array of a checkpoint, by name."""
     sha = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(restore_raw(Path(workdir), step)):
+    for path, leaf in jax.tree.leaves_with_path(restore_raw(Folder(workdir), step)):
         sha.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     return sha.hexdigest()
 
@@ -130,7 +131,7 @@ def assert_same_run(a, b):
     assert lines(a / "metrics.jsonl") == lines(b / "metrics.jsonl")
     for workdir in (a, b):
         content = (workdir / "tensorboard/events.out.tfevents.jaxcv").read_bytes()
-        assert content[len(events.opening(0.0)) :] == b"".join(map(as_event, read_metrics(workdir)))
+        assert content[len(events.opening(0.0)) :] == b"".join(map(as_event, Folder(workdir).read_metrics()))
     assert steps(a) == steps(b)
     for step in steps(a):
         assert digest(a, step) == digest(b, step)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import runs
+from jaxcv.store.folder import Folder
 from jaxcv.tools import command
 
 TARGETS = ("any", "any", "set-up", "compile", "step", "evaluation", "save")  # when a kill is aimed at
@@ -116,25 +117,28 @@ def phase_of(workdir, began, due):
 def damage(whole, root):
     """Files whose damage gave another state; none if each was harmless, or noticed and the step before used."""
     from jaxcv.experiment import build
+    from jaxcv.run.pretrained import read_config
     from jaxcv.store.checkpoint import Checkpoints, read_checkpoint
     from jaxcv.store.digests import by_name
-    from jaxcv.store.weights import read_config
 
     def bits(state):
         return {name: np.asarray(leaf).tobytes() for name, leaf in by_name(state).items()}
 
     differ, outcomes = [], Counter()
     for name, (workdir, _) in whole.items():
-        experiment, last = build(read_config(workdir)), runs.steps(workdir)[-1]
+        experiment, last = build(read_config(Folder(workdir))), runs.steps(workdir)[-1]
         copy, folder = root / name / "copy", (workdir / "checkpoints").absolute()
-        known = {step: bits(read_checkpoint(folder / str(step), experiment.abstract)) for step in runs.steps(workdir)}
+        known = {
+            step: bits(read_checkpoint(folder / str(step), experiment.compiled.abstract))
+            for step in runs.steps(workdir)
+        }
         for file in sorted((workdir / "checkpoints" / str(last)).rglob("*")):
             for number in range(6 if file.is_file() and file.stat().st_size else 0):
                 shutil.copytree(workdir / "checkpoints", copy / "checkpoints")
                 list(runs.damages(copy / file.relative_to(workdir)))[number]()
                 checkpoints = Checkpoints(copy)
                 with contextlib.redirect_stdout(io.StringIO()) as said:
-                    step, state = checkpoints.restore(checkpoints.latest, experiment.abstract, otherwise="")
+                    step, state = checkpoints.restore(checkpoints.latest, experiment.compiled.abstract, otherwise="")
                 checkpoints.close()
                 outcome = "identical" if step == last else "set aside"
                 told = said.getvalue().count("\n") == (step != last)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import flax.linen as nn
 import jax
@@ -13,6 +14,7 @@ from jaxcv.errors import ConfigError
 from jaxcv.models.layers import BatchNorm, conv, global_avg_pool
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import make_init, make_update
+from jaxcv.task import Setup
 from jaxcv.tasks import byol
 
 INFO = SimpleNamespace(mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -38,10 +40,10 @@ def brighter(key, batch):
     return {"view1": x + 0.1 * noise, "view2": 1.5 * x - 0.1 * noise, "label": batch["label"]}
 
 
-def make(augment=brighter, **options):
-    options = {"hidden": 16, "features": 6, "total_steps": 10} | options
-    predict = byol.make_predict(Backbone(), INFO)
-    return byol.make(Backbone(), augment, predict, info=INFO, **options)
+def make(augment=brighter, total_steps=10, **options):
+    setup = Setup(lambda num_classes: Backbone(), INFO, {}, total_steps)
+    with mock.patch.object(byol, "make_augment", lambda info: augment):
+        return byol.make(setup, **{"hidden": 16, "features": 6} | options)
 
 
 def started(task, seed=0):

@@ -18,7 +18,7 @@ from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import TrainState
 from jaxcv.store import checkpoint
 from jaxcv.store.checkpoint import Checkpoints, restore_raw
-from jaxcv.store.folder import clean, full_disk_told, locked
+from jaxcv.store.folder import Folder
 
 TX = make_optimizer("adam", lambda step: 0.1, ema_decay=0.9)
 
@@ -36,7 +36,7 @@ def abstract(tree):
 
 def saved(folder, scores):
     """Checkpoints in which the states of these steps were saved, with these scores."""
-    with closing(Checkpoints(folder)) as checkpoints:
+    with closing(Checkpoints(Folder(folder))) as checkpoints:
         for step, score in scores.items():
             checkpoints.rank(step, score)
             checkpoints.save(step, state(step))
@@ -45,7 +45,7 @@ def saved(folder, scores):
 
 def restored(folder, like=None):
     """(step, state) of the latest checkpoint that is whole, or None."""
-    with closing(Checkpoints(folder)) as checkpoints:
+    with closing(Checkpoints(Folder(folder))) as checkpoints:
         return checkpoints.restore(checkpoints.latest, abstract(like or state()), otherwise="nothing is left")
 
 
@@ -62,7 +62,7 @@ def test_a_state_comes_back_bit_for_bit_in_its_own_types(tmp_path):
     step, new = restored(tmp_path)
     assert step == 3 and same(state(3), new)
     assert {x.sharding for x in jax.tree.leaves(new)} == {replicated(make_mesh())}
-    raw = restore_raw(tmp_path)
+    raw = restore_raw(Folder(tmp_path))
     np.testing.assert_array_equal(raw["params"]["layer1.0"]["kernel"], state(3).params["layer1.0"]["kernel"])
 
 
@@ -128,7 +128,7 @@ def test_a_flipped_bit_in_an_array_is_named(tmp_path, capsys):
     with pytest.raises(
         UserError, match="checkpoints/6 is damaged: params/layer1.0/gain is not what was saved: its SHA"
     ):
-        restore_raw(tmp_path)
+        restore_raw(Folder(tmp_path))
     assert kept(tmp_path) == ["3", "6"]
     assert restored(tmp_path)[0] == 3
     assert "(params/layer1.0/gain is not what was saved: its SHA-256 differs)" in capsys.readouterr().out
@@ -150,7 +150,7 @@ def test_damaged_ones_keep_their_names_and_the_last_leaves_nothing(tmp_path, cap
 def test_a_run_that_was_set_back_saves_again(tmp_path):
     saved(tmp_path, {3: None, 6: None})
     (tmp_path / "checkpoints/6/record/metadata").unlink()
-    with closing(Checkpoints(tmp_path)) as checkpoints:
+    with closing(Checkpoints(Folder(tmp_path))) as checkpoints:
         assert checkpoints.restore(checkpoints.latest, abstract(state()), otherwise="")[0] == 3
         checkpoints.save(6, state(6))
     assert kept(tmp_path) == ["3", "6", "6.corrupt"] and restored(tmp_path)[0] == 6
@@ -182,7 +182,7 @@ def test_a_checkpoint_under_the_name_of_another_step_is_not_taken_for_it(tmp_pat
 
 def test_a_disk_that_is_too_small_is_told_before_a_save(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    with closing(Checkpoints(tmp_path)) as checkpoints:
+    with closing(Checkpoints(Folder(tmp_path))) as checkpoints:
         checkpoints.save(3, state(3))
         checkpoints.wait()
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
@@ -198,8 +198,9 @@ FULL = """if True:
     from absl import logging
     from jaxcv.store.checkpoint import Checkpoints
     from jaxcv.errors import UserError
+    from jaxcv.store.folder import Folder
     logging.set_verbosity(logging.FATAL)
-    checkpoints = Checkpoints(Path(sys.argv[1]))
+    checkpoints = Checkpoints(Folder(sys.argv[1]))
     state = {"params": np.random.default_rng(0).random(100_000)}
     checkpoints.save(3, state)
     checkpoints.wait()
@@ -224,7 +225,7 @@ def test_a_save_that_fails_in_the_background_is_told_without_another_save(tmp_pa
         "step 6 was NOT saved: File too large; the last good checkpoint is step 3. "
         f"Make room in {tmp_path} and run the same command again.\n"
     )
-    clean(tmp_path)
+    Folder(tmp_path).clean()
     assert kept(tmp_path) == ["3"]
 
 
@@ -234,12 +235,12 @@ def test_any_file_without_room_is_one_line(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         with (
             pytest.raises(UserError, match="cannot write in .*: File too large; make room and run the same command"),
-            full_disk_told(tmp_path),
+            Folder(tmp_path).full_disk_told(),
         ):
             (tmp_path / "file").write_bytes(bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    with pytest.raises(FileNotFoundError), full_disk_told(tmp_path):
+    with pytest.raises(FileNotFoundError), Folder(tmp_path).full_disk_told():
         (tmp_path / "none").read_bytes()
 
 
@@ -249,7 +250,7 @@ def test_remains_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / "examples").mkdir()
     for name in (".config.json.tmp", "examples/.4.npz.tmp", "examples/4.npz"):
         (tmp_path / name).write_text("{")
-    clean(tmp_path)
+    Folder(tmp_path).clean()
     assert restored(tmp_path)[0] == 3
     assert kept(tmp_path) == ["3"]
     assert [path.name for path in tmp_path.rglob("*") if path.name.endswith((".tmp", ".npz"))] == ["4.npz"]
@@ -280,10 +281,8 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path, other, message):
 
 
 def test_a_workdir_has_one_run_at_a_time(tmp_path):
-    code = (
-        f"from pathlib import Path\nfrom jaxcv.store.folder import locked\nwith locked(Path({str(tmp_path)!r})): pass"
-    )
-    with locked(tmp_path):
+    code = f"from jaxcv.store.folder import Folder\nwith Folder({str(tmp_path)!r}).locked(): pass"
+    with Folder(tmp_path).locked():
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert "is in use by another run (process " in other.stderr
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -293,6 +292,6 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UserError, match="cannot write to --workdir=.*file/run: Not a directory"),
-        locked(tmp_path / "file" / "run"),
+        Folder(tmp_path / "file" / "run").locked(),
     ):
         pass

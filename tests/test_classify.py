@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 import data_files
 import runs
+from jaxcv import predict
 from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import basenet
@@ -19,9 +20,12 @@ from jaxcv.optim.freeze import freeze
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.run import train
 from jaxcv.step import make_init, make_update
-from jaxcv.store.log import read_arrays, read_metrics
+from jaxcv.store.files import read_arrays
+from jaxcv.store.folder import Folder
+from jaxcv.task import Setup
 from jaxcv.tasks import classify
-from jaxcv.tools import predict, sweep
+from jaxcv.tools import sweep
+from jaxcv.tools.predict import load_run
 
 INFO = Info("two", ("a", "b", "c"), (16, 16, 1), (0.5,), (0.25,), "")
 MODEL = basenet.Model(num_classes=3, channels=(4, 4), hidden=(8,), batch_norm=True)
@@ -33,9 +37,8 @@ BATCH = {
 }
 
 
-def make(augment=None, **options):
-    augment = augment or classify.make_augment(INFO, order=())
-    return classify.make(MODEL, augment, classify.make_predict(MODEL, INFO), info=INFO, total_steps=10, **options)
+def make(model=MODEL, info=INFO, **options):
+    return classify.make(Setup(lambda num_classes: model, info, {"order": ()}, total_steps=10), **options)
 
 
 def started(task, tx=None):
@@ -112,10 +115,9 @@ def test_a_frozen_batch_norm_normalises_as_in_evaluation():
 
 def test_one_logit_for_two_classes():
     info = INFO._replace(classes=("no", "yes"))
-    assert classify.num_outputs(info, loss="sigmoid") == 1 and classify.num_outputs(info) == 2
     model = MODEL.clone(num_classes=1)
     given = classify.make_predict(model, info, loss="sigmoid")
-    task = classify.make(model, classify.make_augment(info, order=()), given, info=info, total_steps=1, loss="sigmoid")
+    task = make(model, info, loss="sigmoid")
     batch = BATCH | {"label": BATCH["label"] % 2}
     state = jax.jit(make_init(task, optax.sgd(0.1), seed=0))(batch)
     out = given(state.params, state.model_state, batch["image"])
@@ -181,7 +183,7 @@ def test_a_sweep_runs_every_row_writes_its_table_and_runs_nothing_twice(config, 
     with (swept / "epochs.csv").open() as file:
         epochs = list(csv.DictReader(file))
     for row in epochs:
-        seen = [r["val/accuracy"] for r in read_metrics(swept / row["row"] / "0") if "val/accuracy" in r]
+        seen = [r["val/accuracy"] for r in Folder(swept / row["row"] / "0").read_metrics() if "val/accuracy" in r]
         assert [float(row[f"val/accuracy, epoch {n}_mean"]) for n in (0, 2)] == [seen[0], seen[2]]
     for name in ("test_accuracy.png", "class_accuracy.png", "curves.png"):
         assert (swept / name).stat().st_size > 1000
@@ -194,7 +196,9 @@ def test_the_test_split_is_seen_at_the_best_checkpoint(swept):
     workdir = swept / "improved" / "0"
     result = json.loads((workdir / "result.json").read_text())
     scores = {
-        row["step"]: row["val/accuracy"] for row in read_metrics(workdir) if "val/accuracy" in row and row["step"]
+        row["step"]: row["val/accuracy"]
+        for row in Folder(workdir).read_metrics()
+        if "val/accuracy" in row and row["step"]
     }
     assert scores[result["reported_step"]] == max(scores.values()) == result["values"]["val/accuracy"]
     arrays = read_arrays(workdir / "result.npz")
@@ -206,17 +210,18 @@ def test_the_test_split_is_seen_at_the_best_checkpoint(swept):
 
 def test_predictions_of_a_folder_are_those_of_the_checkpoint_alone(swept, tmp_path):
     data_files.class_folders(tmp_path / "images", {"x": 2, "y": 1})
-    trained = predict.load_run(swept / "baseline" / "0")
-    rows = list(predict.class_rows(trained, tmp_path / "images"))
+    trained = load_run(swept / "baseline" / "0")
+    predict.write_probabilities(trained, tmp_path / "images", str(tmp_path / "out.json"))
+    rows = json.loads((tmp_path / "out.json").read_text())
     assert [row["file"] for row in rows] == ["x/000.png", "x/001.png", "y/000.png"]
     for row in rows:
         probability = {name: p for name, p in row.items() if name not in ("file", "class")}
         assert len(probability) == 10 and sum(probability.values()) == pytest.approx(1, rel=1e-5)
         assert row["class"] == max(probability, key=probability.get)
     with pytest.raises(UserError, match="there is no folder"):
-        list(predict.class_rows(trained, tmp_path / "none"))
+        predict.write_probabilities(trained, tmp_path / "none", "")
     with pytest.raises(UserError, match="is not the workdir of a run"):
-        predict.load_run(tmp_path)
+        load_run(tmp_path)
 
 
 def test_patience_ends_a_run_that_gets_no_better_and_going_on_changes_nothing(config, tmp_path):
@@ -225,7 +230,7 @@ def test_patience_ends_a_run_that_gets_no_better_and_going_on_changes_nothing(co
     one.model.batch_norm = False
     one.train.update({"patience": 1, "total_epochs": 5.0})
     values = train.run(one, tmp_path)
-    steps = [row["step"] for row in read_metrics(tmp_path) if "val/accuracy" in row]
+    steps = [row["step"] for row in Folder(tmp_path).read_metrics() if "val/accuracy" in row]
     per_epoch = steps[1]
     assert steps == [0, per_epoch] and json.loads((tmp_path / "result.json").read_text())["step"] == per_epoch
     metrics = (tmp_path / "metrics.jsonl").read_bytes()

@@ -30,8 +30,8 @@ def test_defaults_are_filled_in_key_by_key():
     assert config.model.to_dict() == {"depth": 18, "dtype": "float32"}
     assert config.augment.to_dict() == {"flip": {"p": 0.5}}
     config.optim.adam.b1 = 0.5
-    config.eval.knn.k = 20
-    assert config.optim.adamw.b1 == 0.9 and not base.config().eval.knn  # the defaults stay as they are
+    config.evals.names = ("knn",)
+    assert config.optim.adamw.b1 == 0.9 and base.config(**values).optim.adam.b1 == 0.9  # what it was made from stays
 
 
 def test_a_duration_in_steps_takes_the_place_of_the_default_in_epochs():
@@ -123,14 +123,16 @@ def built(arg, data, name="byol", **train):
 )
 def test_full_size_networks_have_the_published_parameters(variant, backbone, hidden, feature, data):
     _, experiment = built(variant, data, batch_size=8)
-    params = experiment.abstract.params
+    params = experiment.compiled.abstract.params
     out = params["projector"]["linear2"]["kernel"].shape[1]
     if backbone is not None:
         assert count(params["backbone"]) == backbone
         assert out == 256
     assert count(params["projector"]) == feature * hidden + hidden + 2 * hidden + hidden * out
     assert count(params["predictor"]) == out * hidden + hidden + 2 * hidden + hidden * out
-    assert count(experiment.abstract.model_state["target"]["params"]) == count(params) - count(params["predictor"])
+    assert count(experiment.compiled.abstract.model_state["target"]["params"]) == count(params) - count(
+        params["predictor"]
+    )
 
 
 def variants():
@@ -144,9 +146,9 @@ def variants():
 @pytest.mark.parametrize(("name", "variant"), list(variants()))
 def test_every_variant_has_a_tiny_form(name, variant, data):
     config, experiment = built(f"{variant},tiny", data, name)
-    assert experiment.total_steps <= 16 and len(experiment.sources["train"]) >= config.train.batch_size
+    assert experiment.data.total_steps <= 16 and len(experiment.data.sources["train"]) >= config.train.batch_size
     fixed = config.model.name == "deeplabv3" or variant == "efficientnet"  # which have widths that cannot be narrowed
-    assert fixed or count(experiment.abstract.params) < 300_000
+    assert fixed or count(experiment.compiled.abstract.params) < 300_000
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_a_train_step_has_no_scatter(name, variant):
     if name == "fashion_mnist":
         config.data = ConfigDict({"name": "shapes", "workers": 0, "limit": 64})
     experiment = build(config)
-    example = {name: jnp.asarray(value) for name, value in experiment.sources["train"][0].items()}
+    example = {name: jnp.asarray(value) for name, value in experiment.data.sources["train"][0].items()}
     batch = {name: jax.ShapeDtypeStruct((16, *x.shape), x.dtype) for name, x in example.items()}
-    step = experiment.update.lower(experiment.abstract, batch).as_text()
+    step = experiment.compiled.update.lower(experiment.compiled.abstract, batch).as_text()
     assert "stablehlo.convolution" in step and "scatter" not in step
 
 

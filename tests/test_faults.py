@@ -18,8 +18,11 @@ from jaxcv.errors import UserError
 from jaxcv.experiment import build
 from jaxcv.report import figures
 from jaxcv.run import resume, train
-from jaxcv.run.begin import facts
-from jaxcv.store.log import write_json
+from jaxcv.run.begin import describe
+from jaxcv.run.run import Run
+from jaxcv.store.files import write_json
+from jaxcv.store.folder import Folder
+from jaxcv.store.stop import never
 
 slow = pytest.mark.slow
 
@@ -173,41 +176,41 @@ def test_a_full_disk_ends_a_run_in_one_line(tmp_path, cache):
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """(config, experiment, workdir) of a run that has begun, as far as the guard looks."""
-    config, workdir = runs.load_config("colorize", "tiny"), tmp_path_factory.mktemp("begun")
+    """A run that has begun, as far as the guard looks."""
+    config, folder = runs.load_config("colorize", "tiny"), Folder(tmp_path_factory.mktemp("begun"))
     experiment = build(config)
-    write_json(workdir / "config.json", json.loads(config.to_json()))
-    write_json(workdir / "manifest.json", {**facts(config, experiment, workdir), "frozen_sha256": "abc"})
-    return config, experiment, workdir
+    folder.write_config(json.loads(config.to_json()))
+    folder.write_manifest({**describe(experiment, folder), "frozen_sha256": "abc"})
+    return Run(config, folder, experiment, checkpoints=None, should_stop=never)
 
 
 def rewritten(begun, tmp_path, **changed):
     """A copy of that run whose manifest differs."""
-    config, experiment, workdir = begun
-    shutil.copytree(workdir, tmp_path / "run")
-    manifest = json.loads((workdir / "manifest.json").read_text())
-    write_json(tmp_path / "run/manifest.json", {**manifest, **changed})
-    return config.copy_and_resolve_references(), experiment, tmp_path / "run"
+    shutil.copytree(begun.folder.path, tmp_path / "run")
+    folder = Folder(tmp_path / "run")
+    folder.write_manifest({**folder.read_manifest(), **changed})
+    return begun._replace(config=begun.config.copy_and_resolve_references(), folder=folder)
 
 
 def test_the_same_config_goes_on_without_a_word(begun, capsys):
-    resume.guard(*begun[::2], begun[1], override=False)()
+    resume.guard(begun)()
     assert capsys.readouterr().out == ""
 
 
 def test_another_config_stops_and_override_keeps_the_old_one(begun, tmp_path, capsys):
-    config, experiment, workdir = rewritten(begun, tmp_path)
+    run = rewritten(begun, tmp_path)
+    config, workdir = run.config, run.folder.path
     old = (workdir / "config.json").read_text()
     config.optim.lr, config.seed = 0.5, 3
     with pytest.raises(UserError, match=r"another config \(optim.lr: 0.001 -> 0.5 and 1 more\); .* --override"):
-        resume.guard(config, workdir, experiment, override=False)
+        resume.guard(run)
     assert (workdir / "config.json").read_text() == old
-    resume.guard(config, workdir, experiment, override=True)()
+    resume.guard(run._replace(override=True))()
     assert capsys.readouterr().out == "Overridden: optim.lr: 0.001 -> 0.5\nOverridden: seed: 0 -> 3\n"
     assert (workdir / "config.json.1").read_text() == old
     assert json.loads((workdir / "config.json").read_text())["optim"]["lr"] == 0.5
     assert json.loads((workdir / "manifest.json").read_text())["frozen_sha256"] == "abc"
-    resume.guard(config, workdir, experiment, override=False)()
+    resume.guard(run)()
 
 
 def test_an_override_that_cannot_be_leaves_the_run_as_it_was(whole, tmp_path):
@@ -223,35 +226,37 @@ def test_an_override_that_cannot_be_leaves_the_run_as_it_was(whole, tmp_path):
 
 
 def test_keys_that_change_no_bit_pass(begun, tmp_path, capsys):
-    config, experiment, workdir = rewritten(begun, tmp_path)
+    run = rewritten(begun, tmp_path)
+    config, workdir = run.config, run.folder.path
     config.data.workers, config.train.save_every_epochs = 2, 0.5
-    resume.guard(config, workdir, experiment, override=False)()
+    resume.guard(run)()
     told = capsys.readouterr().out
     assert "changes nothing that it computes: data.workers: 0 -> 2, train.save_every_epochs: 1.0 -> 0.5." in told
     assert json.loads((workdir / "config.json").read_text())["data"]["workers"] == 2
 
 
 def test_other_data_stop_and_other_versions_are_told(begun, tmp_path, capsys):
-    manifest = json.loads((begun[2] / "manifest.json").read_text())
+    manifest = begun.folder.read_manifest()
     changed = {"data": manifest["data"] | {"val": "0123"}, "versions": manifest["versions"] | {"jax": "0.1"}}
-    config, experiment, workdir = rewritten(begun, tmp_path, **changed)
+    run = rewritten(begun, tmp_path, **changed)
     with pytest.raises(
         UserError, match="other data .fingerprint of the split val: 0123 -> [0-9a-f]{16}.; .*--override"
     ):
-        resume.guard(config, workdir, experiment, override=False)
+        resume.guard(run)
     assert "Since this run began, jax: 0.1 -> " in capsys.readouterr().out
-    resume.guard(config, workdir, experiment, override=True)()
+    resume.guard(run._replace(override=True))()
     assert "Overridden: data of the split val: 0123 -> " in capsys.readouterr().out
-    resume.guard(config, workdir, experiment, override=False)()
+    resume.guard(run)()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", None])
 def test_a_config_that_cannot_be_read_stops(begun, tmp_path, content):
-    config, experiment, workdir = rewritten(begun, tmp_path)
+    run = rewritten(begun, tmp_path)
+    workdir = run.folder.path
     (workdir / "config.json").unlink() if content is None else (workdir / "config.json").write_text(content)
-    with pytest.raises(UserError, match="config.json cannot be read, so nobody knows what the run there is"):
-        resume.guard(config, workdir, experiment, override=False)
-    resume.guard(config, workdir, experiment, override=True)()
+    with pytest.raises(UserError, match="no readable config.json, so the run there is unknown; restore"):
+        resume.guard(run)
+    resume.guard(run._replace(override=True))()
     assert json.loads((workdir / "config.json").read_text())["seed"] == 0
 
 
@@ -261,11 +266,11 @@ def test_what_comes_after_the_restored_step_does_not_mislead(tmp_path):
         (tmp_path / f"examples/{name}.npz").write_text("")
     (tmp_path / "result.npz").write_text("")
     write_json(tmp_path / "result.json", {"step": 8})
-    resume.truncate(tmp_path, 8)
+    Folder(tmp_path).truncate(8)
     assert len(list(tmp_path.rglob("*.npz"))) == 4
-    resume.truncate(tmp_path, 4)
+    Folder(tmp_path).truncate(4)
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["0.npz", "4.npz"]
-    resume.truncate(tmp_path, None)
+    Folder(tmp_path).truncate(None)
     assert not list(tmp_path.rglob("*.*"))
 
 

@@ -6,7 +6,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from jaxcv.measure import probe
+from jaxcv.evals import knn, probe
+from jaxcv.evals.features import Features, make_extract, on_mesh
 from jaxcv.mesh import make_mesh
 
 CLASSES = 5
@@ -16,7 +17,7 @@ def split(seed, count, spread=1.0):
     centres = np.random.default_rng(9).normal(size=(CLASSES, 12))
     rng = np.random.default_rng(seed)
     label = rng.integers(0, CLASSES, count).astype(np.int32)
-    return probe.Features((centres[label] + spread * rng.normal(size=(count, 12))).astype(np.float32), label)
+    return Features((centres[label] + spread * rng.normal(size=(count, 12))).astype(np.float32), label)
 
 
 def numpy_vote(bank, query, k, temperature):
@@ -34,7 +35,7 @@ def numpy_vote(bank, query, k, temperature):
 def test_knn_is_the_weighted_vote(k, temperature):
     bank, query = split(0, 301, 2.0), split(1, 90, 2.0)  # 301 rows on 4 devices, 90 queries in batches of 64
     options = {"k": k, "temperature": temperature, "batch_size": 64}
-    actual = probe.make_knn(bank, mesh=make_mesh(), num_classes=CLASSES, **options)(query)
+    actual = knn.make_knn(bank, mesh=make_mesh(), num_classes=CLASSES, **options)(query)
     assert actual == pytest.approx(numpy_vote(bank, query, min(k, 301), temperature))
     assert 0.3 < actual < 1
 
@@ -57,7 +58,7 @@ def test_linear_probe_is_logistic_regression():
 
 def test_the_fit_reaches_scikit_learns_weights():
     train = split(3, 256)
-    rows, labels = probe._on_mesh(make_mesh(), train.feature, train.label, chunk=64)
+    rows, labels = on_mesh(make_mesh(), train.feature, train.label, chunk=64)
     weights = probe._fit(probe.init_linear(12, CLASSES), rows, labels, labels >= 0, 1e-2, 200)
     oracle = LogisticRegression(C=1 / (1e-2 * 256), max_iter=5000, tol=1e-10).fit(train.feature, train.label)
     centred = np.asarray(weights["kernel"]) - np.asarray(weights["kernel"]).mean(1, keepdims=True)
@@ -77,7 +78,7 @@ def test_extract_keeps_order_and_leaves_out_padding():
             "valid": np.array([1, 1, 0, 0, 0, 0, 0, 0], np.float32),
         },
     ]
-    extract = probe.make_extract(predict, make_mesh())
+    extract = make_extract(predict, make_mesh())
     features = extract(jax.numpy.float32(2), None, batches)
     np.testing.assert_array_equal(features.feature, 2 * rows)
     np.testing.assert_array_equal(features.label, np.arange(10))

@@ -14,7 +14,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from jaxcv.errors import DataError
 from jaxcv.store import events
-from jaxcv.store.log import open_log, read_metrics, series, write_atomic, write_json
+from jaxcv.store.files import write_atomic, write_json
+from jaxcv.store.folder import Folder
+from jaxcv.store.log import open_log, read_metrics, series
 
 EVENTS_GOLDEN = Path(__file__).parent / "goldens" / "events_tensorboardx.bin"
 OPENED = 1.7e9
@@ -74,8 +76,13 @@ def untimed(workdir):
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def files(workdir):
+    folder = Folder(workdir)
+    return folder.metrics, folder.events
+
+
 def run(workdir, *, restored, steps, clock=None):
-    with open_log(workdir, step=restored, **({"clock": clock} if clock else {})) as log:
+    with open_log(*files(workdir), step=restored, **({"clock": clock} if clock else {})) as log:
         for step in range(restored + 1, steps + 1):
             if step % 2 == 0:
                 log.write(step, {"train/loss": np.float32(1) / (step + 1), "time/images_per_second": step})
@@ -101,7 +108,7 @@ def test_interrupted_run_leaves_the_files_of_an_uninterrupted_one(tmp_path):
     run(tmp_path / "cut", restored=20, steps=33, clock=lambda: next(ticks))
     run(tmp_path / "cut", restored=30, steps=40, clock=lambda: next(ticks))
     assert untimed(tmp_path / "cut") == untimed(tmp_path / "whole")
-    assert len(read_metrics(tmp_path / "cut")) == 26
+    assert len(read_metrics(Folder(tmp_path / "cut").metrics)) == 26
     scalars, whole = read_events(tmp_path / "cut"), read_events(tmp_path / "whole")
     np.testing.assert_equal(scalars, whole)  # nan equals nan
     loss = [(step, value) for step, tag, value in whole if tag == "train/loss"]
@@ -115,22 +122,22 @@ def test_cut_back_keeps_bytes_and_times(tmp_path):
     before = (tmp_path / "metrics.jsonl").read_bytes()
     event_file = tmp_path / "tensorboard" / "events.out.tfevents.jaxcv"
     events_before = event_file.read_bytes()
-    open_log(tmp_path, step=20, clock=lambda: 5.0).close()
+    open_log(*files(tmp_path), step=20, clock=lambda: 5.0).close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     assert event_file.read_bytes() == events_before
 
 
 def test_a_new_run_drops_what_was_there(tmp_path):
     run(tmp_path, restored=-1, steps=10)
-    open_log(tmp_path, step=-1).close()
-    assert read_metrics(tmp_path) == []
+    open_log(*files(tmp_path), step=-1).close()
+    assert read_metrics(Folder(tmp_path).metrics) == []
     assert read_events(tmp_path) == []
 
 
 def test_written_lines_are_there_at_once(tmp_path):
-    with open_log(tmp_path, step=-1) as log:
+    with open_log(*files(tmp_path), step=-1) as log:
         log.write(3, {"train/loss": 1.5})
-        assert read_metrics(tmp_path)[0]["train/loss"] == 1.5
+        assert read_metrics(Folder(tmp_path).metrics)[0]["train/loss"] == 1.5
         assert read_events(tmp_path) == [(3, "train/loss", 1.5)]
 
 
@@ -138,8 +145,8 @@ def test_written_lines_are_there_at_once(tmp_path):
 def test_half_written_last_line_is_dropped(tmp_path, half):
     whole = b'{"step": 1, "a": 2.0}\n'
     (tmp_path / "metrics.jsonl").write_bytes(whole + half)
-    assert read_metrics(tmp_path) == [{"step": 1, "a": 2.0}]
-    open_log(tmp_path, step=100).close()
+    assert read_metrics(Folder(tmp_path).metrics) == [{"step": 1, "a": 2.0}]
+    open_log(*files(tmp_path), step=100).close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
 
 
@@ -147,33 +154,33 @@ def test_half_written_last_line_is_dropped(tmp_path, half):
 def test_bad_line_is_named(tmp_path, bad):
     (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{bad}\n{{"step": 3}}\n')
     with pytest.raises(DataError, match=r"metrics\.jsonl line 2 "):
-        read_metrics(tmp_path)
+        read_metrics(Folder(tmp_path).metrics)
 
 
 def test_no_metrics_is_said(tmp_path):
     with pytest.raises(DataError, match=r"metrics\.jsonl does not exist"):
-        read_metrics(tmp_path)
+        read_metrics(Folder(tmp_path).metrics)
 
 
 def test_nonfinite_values_survive_as_strict_json(tmp_path, caplog, capfd):
-    with open_log(tmp_path, step=-1) as log:
+    with open_log(*files(tmp_path), step=-1) as log:
         log.write(1, {"a": math.nan, "b": math.inf, "c": np.float32(-np.inf), "d": np.float64(0.1)})
     text = (tmp_path / "metrics.jsonl").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-    (row,) = read_metrics(tmp_path)
+    (row,) = read_metrics(Folder(tmp_path).metrics)
     assert math.isnan(row["a"]) and (row["b"], row["c"], row["d"]) == (math.inf, -math.inf, 0.1)
     assert not caplog.records and capfd.readouterr() == ("", "")
 
 
 def test_values_are_exact_and_sorted(tmp_path):
-    with open_log(tmp_path, step=-1, clock=lambda: 12.3456) as log:
+    with open_log(*files(tmp_path), step=-1, clock=lambda: 12.3456) as log:
         log.write(7, {"b": 0.1 + 0.2, "a": np.float32(0.1)})
     line = (tmp_path / "metrics.jsonl").read_text()
     assert line == '{"step": 7, "a": 0.10000000149011612, "b": 0.30000000000000004, "time/unix": 12.346}\n'
 
 
 def test_reserved_keys_are_refused(tmp_path):
-    with open_log(tmp_path, step=-1) as log, pytest.raises(ValueError, match="'step'"):
+    with open_log(*files(tmp_path), step=-1) as log, pytest.raises(ValueError, match="'step'"):
         log.write(1, {"step": 2.0})
 
 
@@ -218,7 +225,8 @@ def test_failed_write_leaves_the_old_file(tmp_path):
 def test_report_is_light():
     """Neither JAX nor a second framework is loaded to draw a figure or to open a log."""
     code = (
-        "import sys; from jaxcv.report import figures, log, manifest, progress, tables;"
+        "import sys; from jaxcv.report import confusion, curves, embedding, images, masks, progress, tables;"
+        "from jaxcv.store import files, folder, log, manifest;"
         "print([m for m in ('jax', 'torch', 'tensorflow', 'matplotlib.pyplot', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib import metadata
 
 import jaxcv
-from jaxcv.store.log import write_json
+from jaxcv.store.files import write_json
 from jaxcv.store.manifest import git, manifest
 
 

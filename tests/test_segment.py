@@ -12,18 +12,20 @@ from PIL import Image
 
 import data_files
 import runs
+from jaxcv import predict
 from jaxcv.data.source import Info, voc_palette
 from jaxcv.errors import ConfigError, DataError, UserError
-from jaxcv.experiment import build, open_batches
+from jaxcv.experiment import build
 from jaxcv.mesh import make_mesh
 from jaxcv.models import fcn8s, pool_upsample
 from jaxcv.report.masks import save_prediction
 from jaxcv.run import train
 from jaxcv.run.begin import pictures
 from jaxcv.step import make_init
-from jaxcv.store.log import read_arrays
+from jaxcv.store.files import read_arrays
+from jaxcv.task import Setup
 from jaxcv.tasks import colorize, segment
-from jaxcv.tools import predict
+from jaxcv.tools.predict import load_run
 
 INFO = Info("three", ("a", "b", "c"), (8, 8, 3), (0.5,) * 3, (0.25,) * 3, "", ignore=255)
 MODEL = pool_upsample.Model(num_classes=3, width=4)
@@ -36,8 +38,7 @@ BATCH = {
 
 
 def make(info=INFO, model=MODEL, **options):
-    augment = segment.make_augment(info, order=())
-    return segment.make(model, augment, segment.make_predict(model, info), info=info, total_steps=1, **options)
+    return segment.make(Setup(lambda num_classes: model, info, {"order": ()}, total_steps=1), **options)
 
 
 def started(task):
@@ -111,7 +112,7 @@ def test_what_cannot_be():
 
 def test_colourisation_sees_the_mean_of_the_channels():
     image = np.array([[[[0, 30, 255]]]], np.uint8)
-    seen = colorize.make_augment(INFO)(None, {"image": image, "mask": np.zeros((1, 1, 1), np.uint8)})["image"]
+    seen = colorize.augment(None, {"image": image, "mask": np.zeros((1, 1, 1), np.uint8)})["image"]
     np.testing.assert_allclose(seen, np.full((1, 1, 1, 1), 95 / 256), rtol=1e-6)
 
 
@@ -119,9 +120,9 @@ def test_what_the_network_sees_is_drawn_with_its_masks():
     config = runs.load_config("unet", "tiny")
     config.augment = ConfigDict({"order": ("flip",), "flip": {"p": 1.0}})
     experiment = build(config)
-    with open_batches(experiment, config, start=0) as batches:
+    with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
-    rows = pictures(experiment, 0, batch, draws=2)
+    rows = pictures(experiment, batch, draws=2)
     masks = ("original mask", "augmented mask 0", "augmented mask 1")
     assert set(rows) == {"original", "augmented 0", "augmented 1", *masks}
     palette = np.array(voc_palette(11))
@@ -176,7 +177,7 @@ def test_masks_are_predicted_from_the_workdir_alone(tiles, tmp_path):
     root, workdir, _ = tiles
     images = root / "dubai_512" / "validation"
     with pytest.raises(DataError, match="there is no folder"):
-        next(predict.masks(predict.load_run(workdir), tmp_path / "none"))
+        next(predict.masks(load_run(workdir), tmp_path / "none"))
     code, out, err = runs.run("predict.py", f"--workdir={workdir}", f"--images={images}", f"--out={tmp_path / 'out'}")
     assert code == 0 and "masks of 16 images" in out, err
     assert len(list((tmp_path / "out").iterdir())) == 32
@@ -200,13 +201,12 @@ def test_masks_of_images_of_any_size(tmp_path):
     """A network that says of each pixel how it is: windows are put back where they were."""
     palette = ((0, 0, 0), (255, 0, 0))
     info = INFO._replace(classes=("dark", "light"), palette=palette, shape=(16, 16, 3))
-    mesh = make_mesh()
 
     def run(image):
         light = image.astype(np.float32).mean(-1, keepdims=True) - 127.5
         return {"logits": np.concatenate([-light, light], -1)}
 
-    trained = predict.Trained(info, ConfigDict({"eval": {"tile": 16}}), mesh, run)
+    trained = predict.Trained(info, make_mesh().size, 16, run, None)
     truth = np.zeros((40, 56), np.uint8)
     truth[8:24, 24:48] = 1
     (tmp_path / "in").mkdir()

@@ -34,20 +34,22 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "prng": {"jax"},
     "mesh": {"jax", "numpy"},
     "step": {"jax", "optax"},
-    "task": {"jax"},
+    "task": {"jax", "numpy"},
     "ops": {"jax"},
     "models": {"jax", "flax", "numpy"},
     "data": {"numpy", "grain", "PIL", "absl", "scipy", "sklearn", "threadpoolctl"},
     "measure": {"jax", "numpy", "optax"},
+    "evals": {"jax", "numpy", "optax"},
     "optim": {"jax", "flax", "numpy", "optax", "models"},
     "report": {"numpy", "PIL", "matplotlib", "rich", "sklearn", "threadpoolctl", "store"},
-    "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops"},
-    "store": {"jax", "numpy", "ml_collections", "orbax", "safetensors", "torch", "models"},  # torch, if there, for .pth
-    "experiment": {"jax", "flax", "numpy", "optax", "data", "models", "optim", "store"},
-    "run": {"jax", "numpy", "data", "experiment", "measure", "models", "optim", "report", "store"},
+    "predict": {"numpy", "PIL", "data", "report", "store"},
+    "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops", "predict", "report"},
+    "store": {"jax", "numpy", "orbax", "safetensors", "torch"},  # torch, if there, for .pth
+    "experiment": {"jax", "flax", "numpy", "optax", "data", "evals", "optim"},
+    "run": {"jax", "numpy", "ml_collections", "data", "evals", "experiment", "models", "optim", "report", "store"},
     "tools": {
-        *("absl", "flax", "jax", "ml_collections", "numpy", "optax", "PIL"),
-        *("data", "experiment", "models", "report", "run", "store"),
+        *("absl", "flax", "jax", "ml_collections", "numpy", "optax"),
+        *("experiment", "models", "predict", "report", "run", "store"),
     },
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))

@@ -8,7 +8,10 @@ import pytest
 
 import runs
 from jaxcv.errors import UserError
-from jaxcv.run import train
+from jaxcv.run import plan
+from jaxcv.run.monitor import Monitor
+from jaxcv.run.run import Run
+from jaxcv.store.stop import never
 
 TINY = runs.TINY
 
@@ -153,17 +156,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
 @pytest.mark.parametrize("values", [{"loss": float("inf"), "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": float("nan")}])
 def test_neither_loss_nor_gradient_may_be_infinite(values):
     config = SimpleNamespace(train=SimpleNamespace(log_every_steps=10, stop_on_collapse=False))
-    experiment = SimpleNamespace(schedules={}, diagnose=lambda values: "")
-    watch = train._Watch(config, experiment, SimpleNamespace(latest=lambda: 5), None, None)
-    watch.read(7, {"loss": 1.0, "grad_norm": 1.0}, must=True)
+    run = Run(config, None, None, SimpleNamespace(latest=lambda: 5), never)
+    monitor = Monitor(run, None)
+    monitor.read(7, {"loss": 1.0, "grad_norm": 1.0}, always=True)
     with pytest.raises(UserError, match="(the loss is inf|the gradient's norm is nan) at step 7; the last good .* 5"):
-        watch.read(7, values, must=True)
+        monitor.read(7, values, always=True)
 
 
 def test_what_is_done_at_most_every_so_many_seconds(monkeypatch):
     now, done = [5.0], []
-    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    draw = train._at_most_every(30.0, lambda: done.append(now[0]))
+    monkeypatch.setattr(plan, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    draw = plan.at_most_every(30.0, lambda: done.append(now[0]))
     for now[0] in (5.0, 34.0, 35.0, 36.0, 64.9, 65.0, 200.0, 200.0):
         draw()
     assert done == [35.0, 65.0, 200.0]

@@ -14,6 +14,7 @@ from matplotlib.transforms import IdentityTransform
 
 from jaxcv.errors import DataError
 from jaxcv.report import style
+from jaxcv.report.results import Results
 
 _COLOURS = (*style.PALETTE, "#999999", "#882255", "#F0E442")  # ten: the most frequent number of classes
 _LOOKS = list(product(("o", "s", "^", "X", "D", "v", "P"), _COLOURS))
@@ -45,6 +46,17 @@ def draw_tsne(
     """
     perplexity = _perplexity(len(labels))
     _panels(features, labels, path, classes, _tsne, f"t-SNE, each panel on its own, perplexity {perplexity:.3g}")
+
+
+def draw_features(folder: Path, results: Results) -> None:
+    """Draw pca.png and tsne.png of the examples' "feature" at each step; nothing without labels, with too few images,
+    or with more classes than can be told apart."""
+    classes, predictions = results.info.classes, sorted(results.predictions.items())
+    if not 0 < len(classes) <= len(_LOOKS) or len(results.batch["label"]) < 4:
+        return
+    features = {f"step {step}": out["feature"] for step, out in predictions}
+    draw_pca(features, results.batch["label"], folder / "pca.png", classes=classes)
+    draw_tsne(features, results.batch["label"], folder / "tsne.png", classes=classes)
 
 
 def _pca(features: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from jaxcv.store.log import write_atomic
+from jaxcv.store.files import write_atomic
 
 # Okabe & Ito, "Color Universal Design": told apart with any common colour blindness; without their yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

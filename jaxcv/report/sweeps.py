@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxcv.report import figures, style
 from jaxcv.report.tables import lower_is_better, to_csv, to_latex, to_markdown
-from jaxcv.store.log import write_atomic
+from jaxcv.store.files import write_atomic
 
 
 def write(

@@ -1,47 +1,50 @@
-"""How a run begins: its weights, what is written and drawn before the first step."""
+"""How a run begins: its weights, what is written and plotted before the first step."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.experiment import Experiment, augmented, open_batches, pretrained
+from jaxcv.experiment import Experiment, augmented
 from jaxcv.mesh import put
 from jaxcv.models.weights import check, summarize
 from jaxcv.optim.parameters import digest, matches
 from jaxcv.report import figures
-from jaxcv.report.masks import paint
+from jaxcv.run.pretrained import fit_weights
+from jaxcv.run.run import Run
 from jaxcv.step import TrainState
-from jaxcv.store.log import write_json
+from jaxcv.store.folder import Folder
 from jaxcv.store.manifest import manifest
 from jaxcv.store.processes import is_first
+from jaxcv.task import Tree
 
 
-def named_weights(config: Any, experiment: Experiment) -> Any:
+def named_weights(run: Run) -> Tree | None:
     """The weights that config.init_from names, None if it names none."""
+    config = run.config
     if not config.init_from:
         return None
-    weights, rows = pretrained(experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
+    weights, rows = fit_weights(run.experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
     remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
     check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
     print(f"Weights of {config.init_from}: {summarize(rows)}")
     return weights
 
 
-def begin(config: Any, workdir: Path, experiment: Experiment, weights: Any) -> TrainState:
-    """The state at step 0; what is known before it is written and drawn."""
-    with open_batches(experiment, config, start=0) as batches:
+def begin(run: Run, weights: Tree | None) -> TrainState:
+    """The state at step 0; what is known before it is written and plotted."""
+    experiment = run.experiment
+    with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
-    state = experiment.init(put(experiment.mesh, batch), weights)
-    if frozen := frozen_digest(config, state):
+    state = experiment.compiled.init(put(experiment.mesh, batch), weights)
+    if frozen := frozen_digest(run.config, state):
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
-        write_json(workdir / "config.json", json.loads(config.to_json()))
-        write_json(workdir / "manifest.json", {**facts(config, experiment, workdir), "frozen_sha256": frozen})
-        _draw_start(workdir, config.seed, experiment, batch)
+        run.folder.write_config(json.loads(run.config.to_json()))
+        run.folder.write_manifest({**describe(experiment, run.folder), "frozen_sha256": frozen})
+        _plot_start(run, batch)
     return state
 
 
@@ -50,34 +53,35 @@ def frozen_digest(config: Any, state: TrainState) -> str:
     return digest(state.params, matches(state.params, config.optim.freeze)) if config.optim.freeze else ""
 
 
-def facts(config: Any, experiment: Experiment, workdir: Path) -> dict:
+def describe(experiment: Experiment, folder: Folder) -> dict:
     """What manifest.json holds of a run that starts, or goes on, now."""
-    fingerprints = {split: source.info.fingerprint for split, source in experiment.sources.items()}
+    data = experiment.data
+    fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=config.seed, data=fingerprints, devices=devices, workdir=workdir)
-    info = experiment.sources["train"].info._asdict()  # with it the network can be used without the data
-    return {**facts, "info": info, "steps_per_epoch": experiment.steps_per_epoch}
+    facts = manifest(seed=experiment.seed, data=fingerprints, devices=devices, workdir=folder.path)
+    info = experiment.info._asdict()  # with it the network can be used without the data
+    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch}
 
 
-def pictures(experiment: Experiment, seed: int, batch: dict, *, draws: int) -> dict[str, np.ndarray]:
+def pictures(experiment: Experiment, batch: dict, *, draws: int) -> dict[str, np.ndarray]:
     """Images (b, h, w, c) by title: those of `batch`, and what the network sees of them at so many steps from the first
     on; masks, where the data set has them, in their colours."""
-    info = experiment.sources["train"].info
+    info = experiment.info
 
     def picture(x: np.ndarray) -> np.ndarray:
-        return paint(x, np.array(info.palette), ignore=info.ignore) if x.ndim == 3 else x
+        return figures.paint(x, np.array(info.palette), ignore=info.ignore) if x.ndim == 3 else x
 
     rows = {"original": batch["image"]} | ({"original mask": picture(batch["mask"])} if info.palette else {})
     for step in range(draws):
-        for name, x in augmented(experiment, seed, step, batch).items():
+        for name, x in augmented(experiment, step, batch).items():
             rows[f"{name} {step}" if draws > 1 else name] = picture(x)
     return rows
 
 
-def _draw_start(workdir: Path, seed: int, experiment: Experiment, batch: dict) -> None:
-    """Draws what is known before the first step: what the network will see in it, and the schedules."""
+def _plot_start(run: Run, batch: dict) -> None:
+    """Plots what is known before the first step: what the network will see in it, and the schedules."""
     batch = {name: value[:8] for name, value in batch.items()}
-    figures.image_rows(pictures(experiment, seed, batch, draws=1), workdir / "figures" / "views.png")
-    step = jnp.arange(experiment.total_steps + 1)
-    curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in experiment.schedules.items()}
-    figures.schedules(jax.device_get(curves), workdir / "figures" / "schedules.png")
+    figures.image_rows(pictures(run.experiment, batch, draws=1), run.folder.figures / "views.png")
+    step = jnp.arange(run.experiment.data.total_steps + 1)
+    curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in run.experiment.schedules.items()}
+    figures.schedules(jax.device_get(curves), run.folder.figures / "schedules.png")

@@ -1,107 +1,77 @@
-"""Evaluation of a state on whole splits: the task's own sums, and probes of frozen features."""
+"""Evaluation of a state on whole splits, and its predictions for the same few images."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from jaxcv.config import call
-from jaxcv.data.pipeline import eval_batches
+from jaxcv.evals.evaluator import Subject
+from jaxcv.evals.features import Features, make_extract
 from jaxcv.experiment import Experiment
-from jaxcv.measure.probe import make_extract, make_knn, make_linear
-from jaxcv.mesh import local_rows, put, replicated
+from jaxcv.mesh import put, replicated
 from jaxcv.optim.optimizers import averaged
 from jaxcv.step import TrainState
-from jaxcv.store.stop import Stopped, never
+from jaxcv.store.stop import Stopped
+from jaxcv.task import Tree
+
+Arrays = dict[str, np.ndarray]
 
 
-def make_evaluate(
-    experiment: Experiment, *, batch_size: int, knn: Mapping, probe: Mapping, should_stop: Callable = never
-) -> Callable:
-    """Returns evaluate(state, splits) -> ({"split/name": float}, {"split/name": array}), exact over each split.
+class Evaluation(NamedTuple):
+    """The two functions; both raise Stopped between two batches once should_stop() is true."""
 
-    It raises Stopped between two batches once should_stop() is true.
+    evaluate: Callable[..., tuple[dict[str, float], Arrays]]
+    """(state, splits, names of evaluators) -> ({"split/name": float}, {"split/name": array}), exact over each split"""
+    predict: Callable[[TrainState], Arrays]
+    """state -> {name: array (n, ...)}: what the task predicts for the n examples, without logits"""
 
-    knn, probe: options of `make_knn` and `make_linear` on the features that `predict` gives, whose bank and
-    training set is the split `train`; left out if empty, and where the data have no classes.
-    """
-    mesh, sources, task = experiment.mesh, experiment.sources, experiment.task
-    num_classes = len(sources["train"].info.classes)
-    measure = jax.jit(task.measure, out_shardings=replicated(mesh))
-    extract = make_extract(experiment.predict, mesh)
 
-    def batches(split: str) -> Iterable[dict]:
-        return _batches(sources[split], batch_size, mesh, should_stop)
+def make_evaluation(experiment: Experiment, should_stop: Callable[[], bool]) -> Evaluation:
+    """The evaluation of an experiment's states; what it needs is compiled when it is first used."""
+    mesh, data, task = experiment.mesh, experiment.data, experiment.task
+    extract = make_extract(task.predict, mesh) if task.predict else None
 
-    def evaluate(state: TrainState, splits: tuple[str, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    def batches(source) -> Iterator[dict]:
+        for batch in data.eval_batches(source):
+            if should_stop():
+                raise Stopped
+            yield batch
+
+    def subject(state: TrainState) -> Subject:
         params, model_state = averaged(state.params, state.opt_state), state.model_state
-        values, arrays = {}, {}
-        for split in splits:
-            sums = _total(measure(params, model_state, put(mesh, batch)) for batch in batches(split))
-            for name, value in task.summarize(sums).items():
-                if np.ndim(value):
-                    arrays[f"{split}/{name}"] = np.asarray(value)
-                else:
-                    values[f"{split}/{name}"] = float(value)
-        if num_classes > 1 and (knn or probe):
-            train = extract(params, model_state, batches("train"))
-            given = {"mesh": mesh, "num_classes": num_classes}
-            scores = {}
-            if knn:
-                scores["knn_accuracy"] = call(make_knn, knn, group="eval.knn", bank=train, **given)
-            if probe:
-                scores["probe_accuracy"] = call(make_linear, probe, group="eval.probe", train=train, **given)
-            for split in splits:
-                features = extract(params, model_state, batches(split))
-                values |= {f"{split}/{name}": score(features) for name, score in scores.items()}
-        return values, arrays
+        known: dict[str, Features] = {}
 
-    return evaluate
+        def split_batches(split: str) -> Iterable[dict]:
+            return batches(data.sources[split])
 
+        def features(split: str) -> Features:
+            if split not in known:
+                known[split] = extract(params, model_state, split_batches(split))
+            return known[split]
 
-def make_examples(experiment: Experiment, *, batch_size: int, should_stop: Callable = never) -> Callable:
-    """Returns examples(state) -> {name: array}: what `predict` says of the examples to be drawn, but logits.
+        return Subject(params, model_state, split_batches, features)
 
-    It raises Stopped between two batches once should_stop() is true.
-    """
-    mesh, source = experiment.mesh, experiment.examples
+    def evaluate(state: TrainState, splits: Sequence[str], names: Iterable[str]) -> tuple[dict[str, float], Arrays]:
+        evaluated, found = subject(state), {}
+        for name in names:
+            found |= experiment.evaluators[name](evaluated, splits)
+        arrays = {name: np.asarray(value) for name, value in found.items() if np.ndim(value)}
+        return {name: float(value) for name, value in found.items() if name not in arrays}, arrays
 
-    def forward(params: Any, model_state: Any, batch: dict) -> tuple:
-        out = experiment.predict(params, model_state, batch["image"])
+    def forward(params: Tree, model_state: Tree, batch: dict) -> tuple:
+        out = task.predict(params, model_state, batch["image"])
         return {name: value for name, value in out.items() if name != "logits"}, batch["valid"]
 
-    predict = jax.jit(forward, out_shardings=replicated(mesh))
+    compiled = jax.jit(forward, out_shardings=replicated(mesh))
 
-    def examples(state: TrainState) -> dict[str, np.ndarray]:
+    def predict(state: TrainState) -> Arrays:
+        if task.predict is None:
+            return {}
         params, parts = averaged(state.params, state.opt_state), []
-        for batch in _batches(source, batch_size, mesh, should_stop):
-            out, valid = jax.device_get(predict(params, state.model_state, put(mesh, batch)))
+        for batch in batches(data.examples):
+            out, valid = jax.device_get(compiled(params, state.model_state, put(mesh, batch)))
             parts.append({name: value[valid > 0] for name, value in out.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    return examples
-
-
-def _batches(source: Any, batch_size: int, mesh: Mesh, should_stop: Callable) -> Iterator[dict]:
-    """This process's share of all batches of a source."""
-    for batch in eval_batches(source, batch_size=batch_size, rows=local_rows(mesh, batch_size)):
-        if should_stop():
-            raise Stopped
-        yield batch
-
-
-def _total(sums: Iterable[dict]) -> dict[str, np.ndarray]:
-    """Adds sums over batches in float64 on the host, each fetched while the next is computed."""
-    total, pending = None, None
-    for new in sums:
-        total, pending = _add(total, pending), new
-    return _add(total, pending)
-
-
-def _add(total: dict | None, new: dict | None) -> dict | None:
-    if new is None:
-        return total
-    new = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.device_get(new))
-    return new if total is None else jax.tree.map(np.add, total, new)
+    return Evaluation(evaluate, predict)

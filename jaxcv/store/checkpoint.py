@@ -16,17 +16,18 @@ import orbax.checkpoint as ocp
 from jaxcv.errors import UserError
 from jaxcv.mesh import put_whole
 from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
-from jaxcv.store.folder import FULL
+from jaxcv.store.files import sync
+from jaxcv.store.folder import FULL, Folder
 from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
 
 KEPT = 3  # checkpoints at most: the latest two and the best
 
 
 class Checkpoints:
-    """The states saved in a workdir: the latest two, and the one with the best score."""
+    """The states that a run has saved: the latest two, and the one with the best score."""
 
-    def __init__(self, workdir: Path):
-        self.folder = workdir.absolute() / "checkpoints"
+    def __init__(self, folder: Folder):
+        self.folder = folder.checkpoints.absolute()
         self._scores: dict[int, float] = {}
         self._saving: int | None = None  # the step that is being saved in the background
         options = ocp.CheckpointManagerOptions(preservation_policy=_LatestAndBest(self._scores))
@@ -158,16 +159,16 @@ def read_checkpoint(path: Path, abstract: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
 
 
-def restore_raw(workdir: Path, step: int | None = None) -> dict[str, Any]:
+def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
     """The state of `step` (None: the latest) as nested dictionaries and lists of numpy arrays; writes nothing.
 
     Raises UserError where there is none, or it is damaged.
     """
-    folder = workdir.absolute() / "checkpoints"
+    folder = run.checkpoints.absolute()
     saved = steps_in(folder)
     if not saved or step not in (None, *saved):
         what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        raise UserError(f"{workdir} has {what}; there are {', '.join(map(str, saved)) or 'none'}.")
+        raise UserError(f"{run} has {what}; there are {', '.join(map(str, saved)) or 'none'}.")
     path = folder / str(saved[-1] if step is None else step)
     try:
         return _read(path)
@@ -178,15 +179,6 @@ def restore_raw(workdir: Path, step: int | None = None) -> dict[str, Any]:
 def steps_in(folder: Path) -> list[int]:
     """The steps that are saved in a folder of checkpoints, sorted: orbax gives a whole one its name, at once."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
-
-
-def sync(path: Path) -> None:
-    """Returns when a file, or the entries of a folder, are safe from a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:

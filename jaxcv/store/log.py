@@ -1,80 +1,23 @@
-"""`metrics.jsonl`, the one record of a run: a JSON object a line, `{"step": 10, "train/loss": 1.23, ...}`.
+"""The record of a run: a JSON object a line, `{"step": 10, "train/loss": 1.23, ...}`.
 
-Keys read `split/name`; what depends on the wall clock is under `time/`. TensorBoard's file is derived from
-it.
+Keys read `split/name`; what depends on the wall clock is under `time/`. TensorBoard's file is derived from it.
 """
 
-import io
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from jaxcv.errors import DataError
 from jaxcv.store import events
+from jaxcv.store.files import plain, write_atomic
 
-_FILE = "metrics.jsonl"
 _WRITTEN = "time/unix"  # when a line was written, in seconds since 1970
-_NONFINITE = {
-    "nan": math.nan,
-    "inf": math.inf,
-    "-inf": -math.inf,
-}  # JSON has no such numbers: they are strings
-
-
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write `data` so that `path` holds the old bytes or the new ones at any moment, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays atomically as a compressed .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomic(path, buffer.getvalue())
-
-
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays that `write_arrays` wrote, by name."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def write_json(path: str | Path, obj: object) -> None:
-    """Write `obj` atomically as strict JSON: keys sorted, indented; NaN and infinities become strings, numpy
-    values numbers and lists, paths strings."""
-    text = json.dumps(_plain(obj), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    write_atomic(path, f"{text}\n".encode())
-
-
-def _plain(obj: object) -> object:
-    """`obj` in the types of strict JSON."""
-    if isinstance(obj, Mapping):
-        return {str(key): _plain(value) for key, value in obj.items()}
-    if isinstance(obj, list | tuple):
-        return [_plain(value) for value in obj]
-    if isinstance(obj, np.ndarray | np.generic):
-        return _plain(obj.tolist())
-    if isinstance(obj, Path):
-        return str(obj)
-    if isinstance(obj, float) and not math.isfinite(obj):
-        return str(obj)
-    return obj
+_NONFINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no such numbers: they are strings
 
 
 class Log:
@@ -94,7 +37,7 @@ class Log:
             raise ValueError(f"metrics must not contain {sorted(taken)}: the log writes it itself")
         values = {name: float(metrics[name]) for name in sorted(metrics)}
         now = round(self._clock(), 3)
-        line = json.dumps(_plain({"step": int(step), **values, _WRITTEN: now}), allow_nan=False)
+        line = json.dumps(plain({"step": int(step), **values, _WRITTEN: now}), allow_nan=False)
         self._jsonl.write(f"{line}\n".encode())
         self._jsonl.flush()
         self._events.write(events.scalars(int(step), values, now))
@@ -111,21 +54,18 @@ class Log:
         self.close()
 
 
-def open_log(workdir: str | Path, *, step: int, clock: Callable[[], float] = time.time) -> Log:
-    """Cut the record of `workdir` back to its lines with step <= `step` and open it for the lines that
-    follow.
+def open_log(jsonl: Path, event_file: Path, *, step: int, clock: Callable[[], float] = time.time) -> Log:
+    """Cuts the record back to its lines with step <= `step` and opens it for the lines that follow.
 
-    step: the step of the restored checkpoint, -1 for a run that starts anew. So the files of an interrupted
-    run become those of an uninterrupted one, apart from `time/`. Lines up to a checkpoint's step must be
-    written before that checkpoint is. A half-written last line is dropped; TensorBoard's file is written
-    afresh from the lines. Raises DataError if a line before the last is not a JSON object with a step.
+    step: the step of the restored checkpoint, -1 for a run that starts anew. So the files of an interrupted run become
+    those of an uninterrupted one, apart from `time/`. Lines up to a checkpoint's step must be written before that
+    checkpoint is. A half-written last line is dropped; TensorBoard's file is written afresh from the lines. Raises
+    DataError if a line before the last is not a JSON object with a step.
     """
-    jsonl = Path(workdir) / _FILE
     kept = [(line, row) for line, row in _lines(jsonl) if row["step"] <= step]
     write_atomic(jsonl, b"".join(line for line, _ in kept))
 
     # Rewritten in place under one name: a TensorBoard that is watching reads on where it was.
-    event_file = Path(workdir) / "tensorboard" / "events.out.tfevents.jaxcv"
     event_file.parent.mkdir(exist_ok=True)
     opened = clock()
     content = [events.opening(opened)]
@@ -141,7 +81,7 @@ def no_log() -> Log:
     return Log(Path(os.devnull), Path(os.devnull), time.time)
 
 
-def _lines(path: Path) -> Iterable[tuple[bytes, dict]]:
+def _lines(path: Path) -> Iterator[tuple[bytes, dict]]:
     """The whole lines of a metrics file, each as (its bytes, its values); none if there is no file."""
     content = path.read_bytes() if path.exists() else b""
     lines = content.split(b"\n")[:-1]  # what follows the last newline is half a line
@@ -161,13 +101,12 @@ def _lines(path: Path) -> Iterable[tuple[bytes, dict]]:
             )
 
 
-def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
-    """The lines of `workdir`'s metrics.jsonl in order, NaN and infinities as floats, `step` an int. A run may
-    still be writing: a half-written last line is left out. Raises DataError where there is no such file."""
-    path = Path(workdir) / _FILE
-    if not path.exists():
-        raise DataError(f"{path} does not exist: name the workdir of a run that has started.")
-    return [row for _, row in _lines(path)]
+def read_metrics(jsonl: Path) -> list[dict[str, float]]:
+    """The lines of a record in order, NaN and infinities as floats, `step` an int. A run may still be writing: a
+    half-written last line is left out. Raises DataError where there is no such file."""
+    if not jsonl.exists():
+        raise DataError(f"{jsonl} does not exist: name the workdir of a run that has started.")
+    return [row for _, row in _lines(jsonl)]
 
 
 def series(rows: Iterable[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:

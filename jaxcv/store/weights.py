@@ -1,6 +1,5 @@
-"""Weights from outside a run: torch's files in both directions, and the network that another run has trained."""
+"""Weights in files, as torch has them, in both directions; and the averaged ones in a saved state."""
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -8,27 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from jaxcv.config import load_part, require
-from jaxcv.errors import ConfigError, UserError
-from jaxcv.models.weights import to_torch
-from jaxcv.store.checkpoint import restore_raw
+from jaxcv.errors import UserError
 
 TORCH_FILES = (".pth", ".pt", ".bin")
 
 
-def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The state_dict in a file (.safetensors, or .pth, .pt, .bin where torch is installed) or of a run's workdir.
+def read_file(path: Path) -> dict[str, np.ndarray]:
+    """The state_dict in a .safetensors file, or a .pth, .pt or .bin one where torch is installed.
 
-    A run gives the network that it trains (of BYOL: the online encoder) at its latest checkpoint. Raises UserError for
-    what cannot be read. Nothing in a file is executed.
+    Raises UserError for what cannot be read. Nothing in a file is executed.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        return to_torch(read_run(path))
     if not path.exists():
         raise UserError(f"there are no weights at {path}; name a .safetensors or .pth file, or the workdir of a run.")
     if path.suffix == ".safetensors":
@@ -36,29 +27,6 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if path.suffix in TORCH_FILES:
         return _read_torch(path)
     raise UserError(f"{path} is none of .safetensors, {', '.join(TORCH_FILES)}, nor the workdir of a run.")
-
-
-def read_run(workdir: Path) -> dict[str, Any]:
-    """The variables {"params", "batch_stats"} of the network that the run in `workdir` has trained, as numpy arrays."""
-    config = read_config(workdir)
-    return load_part("tasks", config.task.name, "make", group="task").get_network(*read_state(workdir))
-
-
-def read_config(workdir: Path) -> ConfigDict:
-    """The resolved config of the run in `workdir`."""
-    try:
-        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
-        require(config, "task.name", "model.name")
-    except (OSError, ValueError, ConfigError):
-        raise UserError(f"{workdir} is not the workdir of a run: it has no readable config.json.") from None
-    return config
-
-
-def read_state(workdir: Path, step: int | None = None) -> tuple[Any, Any]:
-    """(params, model_state) at `step` (None: the latest) as numpy arrays, the params as they are evaluated: their
-    average where the run keeps one."""
-    state = restore_raw(workdir, step)
-    return _overlay(state["params"], _find_average(state["opt_state"])), state["model_state"]
 
 
 def write(path: str | os.PathLike, state_dict: Mapping[str, np.ndarray]) -> None:
@@ -110,8 +78,13 @@ def _to_numpy(tensor: Any) -> np.ndarray:
     return (tensor.float() if tensor.is_floating_point() and tensor.itemsize == 2 else tensor).numpy()
 
 
+def overlay_average(params: Any, opt_state: Any) -> Any:
+    """The parameters of a saved state, in nested containers, with their averages where its optimiser keeps them."""
+    return _overlay(params, _find_average(opt_state))
+
+
 def _find_average(tree: Any) -> Any:
-    """The averaged parameters that an optimiser keeps, see `jaxcv.optim.averaged`; None if it keeps none."""
+    """The averaged parameters that an optimiser keeps, see jaxcv/optim; None if it keeps none."""
     children = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
     for name, child in children:
         found = child if name == "average" else _find_average(child)

@@ -5,7 +5,8 @@ params = {"backbone", "projector", "predictor"}: the online network, the only on
 model_state  = {"batch_stats": the online network's, "target": {"params", "batch_stats"}: backbone and projector}.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -13,14 +14,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.measure import losses, metrics
 from jaxcv.models.layers import BatchNorm, dense, float_dtype
-from jaxcv.ops.color import normalize
-from jaxcv.ops.geometry import center_crop
 from jaxcv.ops.views import make_two_views, make_view
+from jaxcv.predict import write_features
 from jaxcv.prng import streams
-from jaxcv.task import Task
+from jaxcv.report import figures
+from jaxcv.report.results import Results
+from jaxcv.task import Augment, Batch, Predict, Schedule, Setup, Task, Tree
+from jaxcv.tasks.network import make_prepare, wide
 
 SPREAD_FLOOR = 0.1  # feature_std of the online projections under which they count as collapsed (1 = even spread)
 
@@ -53,15 +57,10 @@ class Network(nn.Module):
         feature, _ = self.backbone(image, train=train)
         projection = self.projector(feature, train=train)
         prediction = projection if self.predictor is None else self.predictor(projection, train=train)
-        return _wide(projection), _wide(prediction)
+        return wide(projection), wide(prediction)
 
 
-def num_outputs(info: Any, **_: Any) -> int | None:
-    """The backbone has no classifier: its output is the pooled features."""
-    return None
-
-
-def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosine") -> Callable:
+def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosine") -> Schedule:
     """Returns decay(step), the target's decay rate at update `step` (from 0).
 
     cosine: 1 - (1 - tau) (cos(pi step / total_steps) + 1) / 2, from `tau` to 1 (the paper, sec. 3.1); constant: `tau`.
@@ -74,12 +73,8 @@ def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosi
 
 
 def make(
-    model: nn.Module,
-    augment: Callable,
-    predict: Callable,
+    setup: Setup,
     *,
-    info: Any,
-    total_steps: int,
     hidden: int = 4096,
     features: int = 256,
     predictor: bool = True,
@@ -88,7 +83,7 @@ def make(
     tau: float = 0.99,
     tau_schedule: str = "cosine",
 ) -> Task:
-    """BYOL of a backbone `model` that maps images to (features, stages).
+    """BYOL of a backbone that maps images to (features, stages).
 
     hidden, features: widths of projector and predictor.  target_init: `separate` draws the target's first parameters
     anew, as the paper's code does; `copy` starts it as a copy of the online network.  predictor, head_norm: False takes
@@ -96,18 +91,21 @@ def make(
     """
     if target_init not in ("separate", "copy"):
         raise ConfigError(f"config.task.target_init={target_init!r} is unknown; choose separate or copy.")
-    decay = make_decay(total_steps, tau=tau, tau_schedule=tau_schedule)
+    model = setup.make_model(None)
+    augment = call(make_augment, setup.augment, group="augment", info=setup.info)
+    predict = make_predict(model, setup.info, crop=setup.crop)
+    decay = make_decay(setup.total_steps, tau=tau, tau_schedule=tau_schedule)
     head = Head(hidden, features, head_norm, float_dtype(model.dtype))
     online = Network(model, head, head.clone() if predictor else None)
     target = Network(model, head)
 
-    def apply(network: Network, params: Any, stats: Any, image: jax.Array) -> tuple:
+    def apply(network: Network, params: Tree, stats: Tree, image: jax.Array) -> tuple:
         """Projection and prediction of one view, by that view's own batch statistics, and the new running ones."""
         variables = {"params": params, "batch_stats": stats}
         outputs, new = network.apply(variables, image, train=True, mutable=["batch_stats"])
         return *outputs, new["batch_stats"]
 
-    def init(key: jax.Array, batch: dict) -> tuple:
+    def init(key: jax.Array, batch: Batch) -> tuple:
         online_key, target_key, augment_key = streams(key, "online", "target", "augment")
         image = augment(augment_key, batch)["view1"]
         first = online.init(online_key, image, train=True)
@@ -117,7 +115,7 @@ def make(
         second = {"params": second["params"], "batch_stats": second.get("batch_stats", {})}
         return first["params"], {"batch_stats": first.get("batch_stats", {}), "target": second}
 
-    def loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
+    def loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         views = augment(key, batch)
         stats, target_stats = model_state["batch_stats"], model_state["target"]["batch_stats"]
         projection, prediction1, stats = apply(online, params, stats, views["view1"])
@@ -131,48 +129,60 @@ def make(
         target_state = {"params": model_state["target"]["params"], "batch_stats": target_stats}
         return distance.mean(), ({"batch_stats": stats, "target": target_state}, health)
 
-    def after(params: Any, model_state: Any, step: jax.Array) -> Any:
+    def after(params: Tree, model_state: Tree, step: jax.Array) -> Tree:
         moved = optax.incremental_update(_without_predictor(params), model_state["target"]["params"], 1 - decay(step))
         return {**model_state, "target": {**model_state["target"], "params": moved}}
 
-    def measure(params: Any, model_state: Any, batch: dict) -> dict:
+    def measure(params: Tree, model_state: Tree, batch: Batch) -> dict:
         feature = predict(params, model_state, batch["image"])["feature"]
         return metrics.moments(_unit(feature), batch["valid"])
 
-    return Task(init, loss, measure, metrics.feature_spread, after=after)
+    return Task(
+        model,
+        init,
+        loss,
+        measure,
+        metrics.feature_spread,
+        after=after,
+        augment=augment,
+        predict=predict,
+        get_network=get_network,
+        set_network=set_network,
+        schedules={"tau": decay},
+        diagnose=diagnose,
+        draw=draw,
+        write=write_features,
+    )
 
 
-def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Callable:
+def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Augment:
     """Two augmented, normalised views of a batch: augment(key, batch) -> batch with `view1` and `view2`."""
     return make_two_views(make_view(**view1), make_view(**view2), mean=info.mean, std=info.std)
 
 
-def make_predict(model: nn.Module, info: Any, *, crop: int = 0, **_: Any) -> Callable:
-    """predict(params, model_state, image) -> {"feature": float32 (b, d)} of the online backbone in eval mode.
+def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Predict:
+    """predict(params, model_state, image) -> {"feature": float32 (b, d)} of the online backbone in evaluation mode.
 
     image: uint8 (b, h, w, c); its central `crop` x `crop` pixels are seen (0: all).
     """
+    prepare = make_prepare(info, crop=crop)
 
-    def prepare(image: jax.Array) -> jax.Array:
-        image = center_crop(image, size=crop) if crop else image
-        return normalize(image / jnp.float32(255), mean=info.mean, std=info.std)
-
-    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
+    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict:
         variables = {"params": params["backbone"], "batch_stats": model_state["batch_stats"].get("backbone", {})}
-        feature, _ = model.apply(variables, jax.vmap(prepare)(image), train=False)
-        return {"feature": _wide(feature)}
+        feature, _ = model.apply(variables, prepare(image), train=False)
+        return {"feature": wide(feature)}
 
     return predict
 
 
-def get_network(params: Mapping, model_state: Mapping) -> dict:
+def get_network(params: Tree, model_state: Tree) -> dict[str, Tree]:
     """The variables of the online backbone: what a run exports, and other runs begin with."""
     variables = {"params": params["backbone"]}
     stats = model_state["batch_stats"].get("backbone")
     return variables | ({"batch_stats": stats} if stats else {})
 
 
-def set_network(params: Mapping, model_state: Mapping, variables: Mapping) -> tuple:
+def set_network(params: Tree, model_state: Tree, variables: Mapping[str, Tree]) -> tuple[Tree, Tree]:
     """(params, model_state) whose backbones, online and target, are `variables`."""
     target, stats = model_state["target"], {"backbone": variables.get("batch_stats", {})}
     target = {
@@ -181,12 +191,6 @@ def set_network(params: Mapping, model_state: Mapping, variables: Mapping) -> tu
     }
     params = {**params, "backbone": variables["params"]}
     return params, {**model_state, "batch_stats": {**model_state["batch_stats"], **stats}, "target": target}
-
-
-def make_schedules(total_steps: int, **options: Any) -> dict[str, Callable]:
-    """What changes with the step besides the learning rate, by the name under which it is logged."""
-    options = {name: options[name] for name in ("tau", "tau_schedule") if name in options}
-    return {"tau": make_decay(total_steps, **options)}
 
 
 def diagnose(values: Mapping[str, float]) -> str:
@@ -199,12 +203,13 @@ def diagnose(values: Mapping[str, float]) -> str:
     )
 
 
+def draw(folder: Path, results: Results) -> None:
+    """PCA and t-SNE of the examples' features at each step."""
+    figures.draw_features(folder, results)
+
+
 def _without_predictor(params: Mapping) -> dict:
     return {name: params[name] for name in ("backbone", "projector")}
-
-
-def _wide(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -1,9 +1,10 @@
 """Classification by cross-entropy, with targets that may be soft.
 
-params: the network's.  model_state = {"batch_stats": the network's}.
+params: the network's.  model_state: {"batch_stats": the network's}.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -13,35 +14,20 @@ import jax.numpy as jnp
 from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.measure import losses, metrics
-from jaxcv.ops.color import normalize
-from jaxcv.ops.geometry import center_crop
 from jaxcv.ops.mix import mixup_or_cutmix
 from jaxcv.ops.views import make_view
-from jaxcv.prng import stream, streams
-from jaxcv.task import Task
-from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
-
-__all__ = ["diagnose", "get_network", "make_schedules", "set_network"]  # as they are there
+from jaxcv.predict import write_probabilities
+from jaxcv.prng import streams
+from jaxcv.report import figures
+from jaxcv.report.results import Results
+from jaxcv.task import Augment, Batch, Predict, Setup, Task, Tree
+from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare
 
 LOSSES = ("softmax", "sigmoid")
 
 
-def num_outputs(info: Any, *, loss: str = "softmax", **_: Any) -> int:
-    """A logit for each class; one alone for two classes and the sigmoid."""
-    return 1 if loss == "sigmoid" and len(info.classes) == 2 else len(info.classes)
-
-
-def make(
-    model: nn.Module,
-    augment: Callable,
-    predict: Callable,
-    *,
-    info: Any,
-    total_steps: int,
-    loss: str = "softmax",
-    label_smoothing: float = 0.0,
-) -> Task:
-    """A classifier of `info.classes` by `model`, which maps images to (logits, stages).
+def make(setup: Setup, *, loss: str = "softmax", label_smoothing: float = 0.0) -> Task:
+    """A classifier into the classes of the data.
 
     loss: `softmax`, cross-entropy over the classes; `sigmoid`, binary cross-entropy of each class for itself, or for
     two classes of the second one.  label_smoothing: the share of a target that is spread over all classes.
@@ -50,75 +36,84 @@ def make(
         raise ConfigError(f"config.task.loss={loss!r} is unknown; choose {' or '.join(LOSSES)}.")
     if not 0 <= label_smoothing < 1:
         raise ConfigError(f"config.task.label_smoothing={label_smoothing} must be in [0, 1).")
-    classes = len(info.classes)
+    classes = len(setup.info.classes)
+    model = setup.make_model(1 if loss == "sigmoid" and classes == 2 else classes)
+    augment = call(make_augment, setup.augment, group="augment", info=setup.info)
+    predict = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss=loss)
     per_example = losses.softmax_cross_entropy if loss == "softmax" else losses.sigmoid_cross_entropy
 
-    def init(key: jax.Array, batch: dict) -> tuple:
-        weights_key, augment_key = streams(key, "weights", "augment")
-        image = augment(augment_key, batch)["image"]
-        variables = model.init(weights_key, image, train=False)
-        return variables["params"], {"batch_stats": variables.get("batch_stats", {})}
-
-    def compute_loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
+    def compute_loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         batch = augment(key, batch)
-        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
-        rngs = {"dropout": stream(key, "dropout")}
-        (logits, _), moved = model.apply(variables, batch["image"], train=True, mutable=["batch_stats"], rngs=rngs)
+        (logits, _), model_state = forward(model, params, model_state, batch["image"], key)
         target = losses.smooth(batch["target"], label_smoothing)
         hit = metrics.most_probable(logits) == batch["target"].argmax(-1)
-        loss = per_example(logits, target).mean()
-        return loss, ({"batch_stats": moved.get("batch_stats", {})}, {"accuracy": hit.mean()})
+        return per_example(logits, target).mean(), (model_state, {"accuracy": hit.mean()})
 
-    def measure(params: Any, model_state: Any, batch: dict) -> dict:
+    def measure(params: Tree, model_state: Tree, batch: Batch) -> dict:
         logits = predict(params, model_state, batch["image"])["logits"]
-        target = jax.nn.one_hot(batch["label"], classes)
-        return metrics.classification(logits, batch["label"], batch["valid"], per_example(logits, target), classes)
+        loss = per_example(logits, jax.nn.one_hot(batch["label"], classes))
+        return metrics.classification(logits, batch["label"], batch["valid"], loss, classes)
 
-    return Task(init, compute_loss, measure, metrics.summarize_classification)
+    return Task(
+        model,
+        make_init(model, augment),
+        compute_loss,
+        measure,
+        metrics.summarize_classification,
+        augment=augment,
+        predict=predict,
+        draw=draw,
+        write=write_probabilities,
+    )
 
 
-def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Callable:
+def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Augment:
     """augment(key, batch) -> batch with `image`, normalised float32, and `target`, float32 (b, classes), for `label`.
 
     ops: the operations on each image, as of `make_view`.  mix: options of `mixup_or_cutmix`; empty: neither.
     """
-    view = make_view(**ops)
+    view, normalize = make_view(**ops), make_normalize(info)
     classes = len(info.classes)
 
-    def augment(key: jax.Array, batch: dict) -> dict:
+    def augment(key: jax.Array, batch: Batch) -> dict:
         view_key, mix_key = streams(key, "view", "mix")
         image = jax.vmap(view)(jax.random.split(view_key, len(batch["image"])), batch["image"] / jnp.float32(255))
         target = jax.nn.one_hot(batch["label"], classes)
         if mix:
             given = {"key": mix_key, "image": image, "target": target}
             image, target = call(mixup_or_cutmix, mix, group="augment.mix", **given)
-        image = jax.vmap(lambda x: normalize(jnp.clip(x, 0.0, 1.0), mean=info.mean, std=info.std))(image)
-        return {**batch, "image": image, "target": target}
+        return {**batch, "image": normalize(image), "target": target}
 
     return augment
 
 
-def make_predict(
-    model: nn.Module, info: Any, *, crop: int = 0, stage: str = "", loss: str = "softmax", **_: Any
-) -> Callable:
-    """predict(params, model_state, image) -> {"logits", "probability": (b, classes), "feature"}, float32, in eval mode.
+def make_predict(model: nn.Module, info: Any, *, crop: int = 0, stage: str = "", loss: str = "softmax") -> Predict:
+    """predict(params, model_state, image) -> {"logits", "probability": (b, classes), "feature"}, float32.
 
     image: uint8 (b, h, w, c); its central `crop` x `crop` pixels are seen (0: all).  feature: the output of the stage
     `stage` (empty: the last before the logits), averaged over space.
     """
+    prepare = make_prepare(info, crop=crop)
 
-    def prepare(image: jax.Array) -> jax.Array:
-        image = center_crop(image, size=crop) if crop else image
-        return normalize(image / jnp.float32(255), mean=info.mean, std=info.std)
-
-    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
+    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict:
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
-        logits, stages = model.apply(variables, jax.vmap(prepare)(image), train=False)
+        logits, stages = model.apply(variables, prepare(image), train=False)
         feature = stages[_stage(stage, list(stages))].astype(jnp.float32)
         feature = feature.mean((1, 2)) if feature.ndim == 4 else feature
         return {"logits": logits, "probability": _probability(logits, loss, len(info.classes)), "feature": feature}
 
     return predict
+
+
+def draw(folder: Path, results: Results) -> None:
+    """Confusion matrix and class accuracies of the test split; features and worst errors of the examples."""
+    classes, arrays = results.info.classes, results.arrays
+    figures.confusion_matrix(arrays["test/confusion"][:, :-1], folder / "confusion.png", classes=classes)
+    figures.class_bars(arrays["test/class_accuracy"], folder / "class_accuracy.png", classes=classes)
+    figures.draw_features(folder, results)
+    probability = results.predictions[max(results.predictions)]["probability"]
+    image, label = results.batch["image"], results.batch["label"]
+    figures.worst_classified(image, label, probability, folder / "worst.png", classes=classes)
 
 
 def _stage(name: str, stages: list[str]) -> str:

@@ -3,33 +3,23 @@
 The mask holds the palette's index of each pixel's colour; the network sees the mean of the channels over 256.
 """
 
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxcv.measure import metrics
-from jaxcv.task import Task
+from jaxcv.config import call
+from jaxcv.report import figures
+from jaxcv.report.results import Results
+from jaxcv.task import Batch, Setup, Task
 from jaxcv.tasks import segment
-from jaxcv.tasks.segment import num_outputs
-from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
-
-__all__ = ["diagnose", "get_network", "make_schedules", "num_outputs", "set_network"]  # as they are there
 
 
-def make(
-    model: nn.Module,
-    augment: Callable,
-    predict: Callable,
-    *,
-    info: Any,
-    total_steps: int,
-    loss: str = "cross_entropy",
-) -> Task:
-    """Colourisation by `model`, from grey images to logits for the colours, `info.classes`; loss as in segment."""
-    return segment.make(model, augment, predict, info=info, total_steps=total_steps, loss=loss)
+def make(setup: Setup, *, loss: str = "cross_entropy") -> Task:
+    """Colourisation, from grey images to logits for the colours, which are the classes; loss as in segment."""
+    call(lambda: None, setup.augment, group="augment")  # nothing is augmented
+    return segment.make_task(setup, augment=augment, prepare=grey, loss=loss)._replace(draw=draw)
 
 
 def grey(image: jax.Array) -> jax.Array:
@@ -37,24 +27,16 @@ def grey(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32).mean(-1, keepdims=True) / 256
 
 
-def make_augment(info: Any) -> Callable:
-    """augment(key, batch) -> batch with the grey `image` and its `mask`, int32; nothing is drawn."""
-
-    def augment(key: jax.Array, batch: dict) -> dict:
-        return {**batch, "image": grey(batch["image"]), "mask": batch["mask"].astype(jnp.int32)}
-
-    return augment
+def augment(key: jax.Array, batch: Batch) -> dict:
+    """The batch with the grey `image` and its `mask`, int32; nothing is random."""
+    return {**batch, "image": grey(batch["image"]), "mask": batch["mask"].astype(jnp.int32)}
 
 
-def make_predict(model: nn.Module, info: Any, **_: Any) -> Callable:
-    """predict(params, model_state, image) -> {"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}.
-
-    image: uint8 (b, h, w, c), colours or grey.
-    """
-
-    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
-        logits, _ = model.apply({"params": params, **model_state}, grey(image), train=False)
-        logits = logits.astype(jnp.float32)
-        return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
-
-    return predict
+def draw(folder: Path, results: Results) -> None:
+    """The first examples: what the network sees, the colours to be found, and those predicted at each step."""
+    batch, palette = results.batch, results.info.palette
+    masks = {"truth": batch["mask"]}
+    masks |= {f"step {step}": out["prediction"] for step, out in sorted(results.predictions.items())}
+    seen = batch["image"].mean(-1, keepdims=True).round().astype(np.uint8)
+    colours = {title: figures.paint(mask, palette) for title, mask in masks.items()}
+    figures.image_rows({"input": seen, **colours}, folder / "colors.png", titles=results.names)

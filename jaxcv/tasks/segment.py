@@ -5,23 +5,24 @@ other label is void, and so is `info.ignore` where `ignore` says so.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcv.config import call
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.measure import losses, metrics
-from jaxcv.ops.color import normalize
 from jaxcv.ops.joint import make_joint_view
-from jaxcv.prng import stream, streams
-from jaxcv.task import Task
-from jaxcv.tasks.supervised import diagnose, get_network, make_schedules, set_network
+from jaxcv.predict import write_masks
+from jaxcv.prng import stream
+from jaxcv.report import figures
+from jaxcv.report.results import Results
+from jaxcv.task import Augment, Batch, Setup, Task, Tree
+from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare, wide
 
-__all__ = ["diagnose", "get_network", "make_schedules", "set_network"]  # as they are there
-
-Loss = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+PixelLoss = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -62,66 +63,81 @@ def dice(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Ar
     return loss.mean(-1), jnp.ones(len(loss))
 
 
-LOSSES = {f.__name__: f for f in (cross_entropy, poly1, poly1_of_mean, focal, binary, jaccard, dice)}
+LOSSES: dict[str, PixelLoss] = {
+    f.__name__: f for f in (cross_entropy, poly1, poly1_of_mean, focal, binary, jaccard, dice)
+}
 """(logits b h w n, label b h w, weight b h w) -> loss and weight of each pixel, or of each image."""
 
 
-def num_outputs(info: Any, **_: Any) -> int:
-    """A logit for each class."""
-    return len(info.classes)
-
-
 def make(
-    model: nn.Module,
-    augment: Callable,
-    predict: Callable,
+    setup: Setup,
     *,
-    info: Any,
-    total_steps: int,
     loss: str = "cross_entropy",
     class_weight: Sequence[float] = (),
     aux_weight: float = 0.0,
     ignore_in_loss: bool = False,
     average_precision: bool = False,
 ) -> Task:
-    """Segmentation into `info.classes` by `model`, which maps images to (logits b h w n, stages).
+    """Segmentation into the classes of the data by a network that maps images to (logits b h w n, stages).
 
     loss: one of LOSSES.  class_weight: of each class, for the mean over pixels; empty: all 1.  aux_weight: of the same
     loss of the stage `aux`.  ignore_in_loss: leaves `info.ignore` out of the loss though it is one of the classes (the
-    land-cover rule); a label that is no class is left out anyway.  average_precision: measures S0's AP as well.
+    land-cover rule); a label that is no class is left out anyway.  average_precision: measures AP over pixels as well.
     """
+    return make_task(
+        setup,
+        augment=call(make_augment, setup.augment, group="augment", info=setup.info),
+        prepare=make_prepare(setup.info),
+        loss=loss,
+        class_weight=class_weight,
+        aux_weight=aux_weight,
+        ignore_in_loss=ignore_in_loss,
+        average_precision=average_precision,
+    )
+
+
+def make_task(
+    setup: Setup,
+    *,
+    augment: Augment,
+    prepare: Callable[[jax.Array], jax.Array],
+    loss: str,
+    class_weight: Sequence[float] = (),
+    aux_weight: float = 0.0,
+    ignore_in_loss: bool = False,
+    average_precision: bool = False,
+) -> Task:
+    """The task of `make` for images that `augment` makes ready in training, and `prepare` in evaluation."""
     if loss not in LOSSES:
         raise ConfigError(f"config.task.loss={loss!r} is unknown; choose one of {', '.join(LOSSES)}.")
-    classes = len(info.classes)
+    classes, ignore = len(setup.info.classes), setup.info.ignore
     if class_weight and len(class_weight) != classes:
         raise ConfigError(f"config.task.class_weight has {len(class_weight)} weights for {classes} classes.")
     weights = jnp.asarray(class_weight or [1.0] * classes, jnp.float32)
-    per_pixel = LOSSES[loss]
+    model, per_pixel = setup.make_model(classes), LOSSES[loss]
 
     def losses_of(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        label = jnp.where(mask == info.ignore, classes, mask) if ignore_in_loss else mask
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        return per_pixel(logits, label, losses.pixel_weight(label, weights))
+        label = jnp.where(mask == ignore, classes, mask) if ignore_in_loss else mask
+        return per_pixel(wide(logits), label, losses.pixel_weight(label, weights))
 
-    def init(key: jax.Array, batch: dict) -> tuple:
-        weights_key, augment_key = streams(key, "weights", "augment")
-        variables = model.init(weights_key, augment(augment_key, batch)["image"], train=False)
-        return variables["params"], {"batch_stats": variables.get("batch_stats", {})}
-
-    def compute_loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
+    def compute_loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         batch = augment(key, batch)
-        variables, rngs = {"params": params, **model_state}, {"dropout": stream(key, "dropout")}
-        (logits, stages), moved = model.apply(variables, batch["image"], train=True, mutable=["batch_stats"], rngs=rngs)
+        (logits, stages), model_state = forward(model, params, model_state, batch["image"], key)
         mask = _check_size(batch["mask"], logits)
         loss = losses.weighted_mean(*losses_of(logits, mask))
         if aux_weight:
             loss += aux_weight * losses.weighted_mean(*losses_of(stages["aux"], mask))
         known = (mask >= 0) & (mask < classes)
         hits = (metrics.most_probable(logits) == mask) & known
-        accuracy = hits.sum() / jnp.maximum(known.sum(), 1)
-        return loss, ({"batch_stats": moved.get("batch_stats", {})}, {"acc/pixel": accuracy})
+        return loss, (model_state, {"acc/pixel": hits.sum() / jnp.maximum(known.sum(), 1)})
 
-    def measure(params: Any, model_state: Any, batch: dict) -> dict:
+    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict:
+        """{"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}"""
+        logits, _ = model.apply({"params": params, **model_state}, prepare(image), train=False)
+        logits = logits.astype(jnp.float32)
+        return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
+
+    def measure(params: Tree, model_state: Tree, batch: Batch) -> dict:
         logits = predict(params, model_state, batch["image"])["logits"]
         mask = _check_size(batch["mask"].astype(jnp.int32), logits)
         prediction = metrics.most_probable(logits)
@@ -132,35 +148,49 @@ def make(
         values = metrics.summarize_segmentation(sums)
         return values | (metrics.summarize_pixel_scores(sums) if average_precision else {})
 
-    return Task(init, compute_loss, measure, summarize)
+    init = make_init(model, augment)
+    return Task(
+        *(model, init, compute_loss, measure, summarize), augment=augment, predict=predict, draw=draw, write=write_masks
+    )
 
 
-def make_augment(info: Any, **ops: Any) -> Callable:
+def make_augment(info: Any, **ops: Any) -> Augment:
     """augment(key, batch) -> batch with `image`, normalised float32, and `mask`, int32; ops as of `make_joint_view`."""
-    view = make_joint_view(ignore=info.ignore, **ops)
+    view, normalize = make_joint_view(ignore=info.ignore, **ops), make_normalize(info)
 
-    def augment(key: jax.Array, batch: dict) -> dict:
+    def augment(key: jax.Array, batch: Batch) -> dict:
         keys = jax.random.split(stream(key, "view"), len(batch["image"]))
         image, mask = jax.vmap(view)(keys, batch["image"] / jnp.float32(255), batch["mask"].astype(jnp.int32))
-        image = jax.vmap(lambda x: normalize(jnp.clip(x, 0.0, 1.0), mean=info.mean, std=info.std))(image)
-        return {**batch, "image": image, "mask": mask}
+        return {**batch, "image": normalize(image), "mask": mask}
 
     return augment
 
 
-def make_predict(model: nn.Module, info: Any, **_: Any) -> Callable:
-    """predict(params, model_state, image) -> {"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}.
+_MOST = 8  # images in a figure
 
-    image: uint8 (b, h, w, c).
-    """
 
-    def predict(params: Any, model_state: Any, image: jax.Array) -> dict:
-        image = jax.vmap(lambda x: normalize(x / jnp.float32(255), mean=info.mean, std=info.std))(image)
-        logits, _ = model.apply({"params": params, **model_state}, image, train=False)
-        logits = logits.astype(jnp.float32)
-        return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
+def draw(folder: Path, results: Results) -> None:
+    """Confusion matrix and class scores of the test split; of the first examples the predicted masks at each step and,
+    the last ones, over their images. A class without a score, nan, is left out of the mean."""
+    info, arrays = results.info, results.arrays
+    iou = arrays["test/class_iou"]
+    ap = {"AP": arrays["test/class_ap"]} if "test/class_ap" in arrays else {}
+    figures.confusion_matrix(
+        arrays["test/confusion"][:-1, :-1],  # without void pixels
+        folder / "confusion.png",
+        classes=info.classes,
+        scores={**ap, "IoU": iou},
+        unit="pixels",
+    )
+    figures.class_bars(iou, folder / "class_iou.png", classes=info.classes, metric="iou")
 
-    return predict
+    truth = {"truth": results.batch["mask"][:_MOST]}
+    predictions = {f"step {step}": out["prediction"][:_MOST] for step, out in sorted(results.predictions.items())}
+    last = {"prediction": predictions[f"step {max(results.predictions)}"]}
+    images, names = results.batch["image"][:_MOST], results.names[:_MOST]
+    looks = {"classes": info.classes, "palette": info.palette, "ignore": info.ignore}
+    figures.mask_panels(images, truth | predictions, folder / "masks.png", names=names, **looks)
+    figures.overlay_panels(images, truth | last, folder / "overlays.png", names=names, **looks)
 
 
 def _check_size(mask: jax.Array, logits: jax.Array) -> jax.Array:

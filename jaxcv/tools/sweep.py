@@ -1,6 +1,5 @@
 """A table of runs: every row of a config's sweep for every seed, and what came of them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from jaxcv.config import require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.report import sweeps
 from jaxcv.run import train
-from jaxcv.store.log import read_arrays, read_metrics
+from jaxcv.store.folder import Folder
 from jaxcv.store.stop import never
 
 
@@ -31,12 +30,12 @@ def run(config: Any, workdir: Path, *, should_stop: Callable[[], bool] = never) 
     failed = []
     for name in names:
         for seed in seeds:
-            folder = workdir / name / str(seed)
-            if (folder / "result.json").exists():
+            folder = Folder(workdir / name / str(seed))
+            if folder.read_result():
                 continue
             print(f"--- {name}, seed {seed}: {folder}", flush=True)
             try:
-                finished = train.run(configs[name, seed], folder, should_stop=should_stop)
+                finished = train.run(configs[name, seed], folder.path, should_stop=should_stop)
             except UserError as error:
                 print(f"error: {name}, seed {seed}: {error}", flush=True)
                 failed.append(f"{name}/{seed}")
@@ -64,25 +63,21 @@ def resolve(config: Any, row: Any, seed: int) -> ConfigDict:
 def write(config: Any, workdir: Path) -> None:
     """Writes tables and figures of the runs that are finished."""
     sweep = config.sweep
-    finished = {
-        row["name"]: [
-            file for seed in sweep.seeds if (file := workdir / row["name"] / str(seed) / "result.json").exists()
-        ]
-        for row in sweep.rows
-    }
+    folders = {row["name"]: [Folder(workdir / row["name"] / str(seed)) for seed in sweep.seeds] for row in sweep.rows}
+    finished = {name: [folder for folder in row if folder.read_result()] for name, row in folders.items()}
     results = {
-        name: [json.loads(file.read_text()) | {"arrays": read_arrays(file.with_suffix(".npz"))} for file in files]
-        for name, files in finished.items()
+        name: [{**folder.read_result(), "arrays": folder.read_result_arrays()} for folder in row]
+        for name, row in finished.items()
     }
     classes = next((result["classes"] for runs in results.values() for result in runs), [])
     sweeps.write(workdir, results, metrics=sweep.metrics, reference=dict(sweep.reference), classes=classes)
 
     metric = f"val/{sweep.metrics[0].partition('/')[2]}"
-    evaluated = {name: [_by_epoch(file.parent, metric) for file in files] for name, files in finished.items()}
+    evaluated = {name: [_by_epoch(folder, metric) for folder in row] for name, row in finished.items()}
     sweeps.write_epochs(workdir, evaluated, metric=metric, epochs=sweep.get("epochs", ()))
 
 
-def _by_epoch(workdir: Path, metric: str) -> dict[float, float]:
+def _by_epoch(folder: Folder, metric: str) -> dict[float, float]:
     """Epoch -> the metric, at each evaluation of a run."""
-    per_epoch = json.loads((workdir / "manifest.json").read_text())["steps_per_epoch"]
-    return {row["step"] / per_epoch: row[metric] for row in read_metrics(workdir) if metric in row}
+    per_epoch = folder.read_manifest()["steps_per_epoch"]
+    return {row["step"] / per_epoch: row[metric] for row in folder.read_metrics() if metric in row}

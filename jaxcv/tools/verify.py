@@ -3,7 +3,6 @@
 Nothing is written into the workdir, and nothing in it is executed.
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +12,14 @@ import jax
 
 from jaxcv.config import changes
 from jaxcv.errors import UserError
-from jaxcv.experiment import Experiment, build, open_batches
+from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
-from jaxcv.run.begin import facts
+from jaxcv.run.begin import describe
+from jaxcv.run.pretrained import read_config
 from jaxcv.run.resume import made_with
 from jaxcv.store.checkpoint import read_checkpoint, record_of, steps_in
 from jaxcv.store.digests import Damaged, by_name, make_record
-from jaxcv.store.log import read_metrics
-from jaxcv.store.weights import read_config
+from jaxcv.store.folder import Folder
 
 SAME = "identical"
 
@@ -34,23 +33,24 @@ class Report(NamedTuple):
     changed: list[str]  # what differs of them now
 
 
-def verify(workdir: Path, *, count: int) -> Report:
+def verify(workdir: str | Path, *, count: int) -> Report:
     """Checks every file that a run goes on from, and reruns at least `count` steps from the first, a middle and the
     last checkpoint, and as many more as it takes to meet one that was logged. Raises UserError where there is no run.
     """
-    config, manifest = read_config(workdir), _read_manifest(workdir)
+    folder = Folder(workdir)
+    config, manifest = read_config(folder), folder.read_manifest()
     experiment = build(config)
-    now = facts(config, experiment, workdir)
+    now = describe(experiment, folder)
     problems = [f"data of the split {line}" for line in changes(manifest.get("data", {}), now["data"])]
-    saved = steps_in(workdir / "checkpoints")
+    saved = steps_in(folder.checkpoints)
     if not saved:
-        raise UserError(f"{workdir} has no checkpoint to verify.")
-    logged = {row["step"]: row for row in read_metrics(workdir) if "train/loss" in row}
-    problems += _check_log(workdir, list(logged), config.train.log_every_steps, saved)
+        raise UserError(f"{folder} has no checkpoint to verify.")
+    logged = {row["step"]: row for row in folder.read_metrics() if "train/loss" in row}
+    problems += _check_log(folder, list(logged), config.train.log_every_steps, saved)
     rows = []
     for step in saved:
         again = step in (saved[0], saved[len(saved) // 2], saved[-1])
-        row = _check(config, workdir, experiment, step, count if again else 0, logged)
+        row = _check(folder, experiment, step, count if again else 0, logged)
         rows.append({"checkpoint": step, **row})
         if row["outcome"] not in (SAME, ""):
             problems.append(f"checkpoint {step}: {row['outcome']}")
@@ -58,40 +58,39 @@ def verify(workdir: Path, *, count: int) -> Report:
     return Report(rows, problems, then, changes(then, made_with(now)))
 
 
-def _check(config: Any, workdir: Path, experiment: Experiment, step: int, count: int, logged: Mapping) -> dict:
+def _check(folder: Folder, experiment: Experiment, step: int, count: int, logged: Mapping) -> dict:
     """The row of the checkpoint of `step`."""
     try:
-        state = read_checkpoint((workdir / "checkpoints" / str(step)).absolute(), experiment.abstract)
+        state = read_checkpoint(_path(folder, step), experiment.compiled.abstract)
     except Damaged as damage:
         return {"arrays": "damaged", "steps compared": 0, "outcome": str(damage)}
-    compared, outcome = _rerun(config, workdir, experiment, state, count, logged) if count else (0, "")
+    compared, outcome = _rerun(folder, experiment, state, count, logged) if count else (0, "")
     return {"arrays": "whole", "steps compared": compared, "outcome": outcome}
 
 
-def _rerun(
-    config: Any, workdir: Path, experiment: Experiment, state: Any, count: int, logged: Mapping
-) -> tuple[int, str]:
+def _rerun(folder: Folder, experiment: Experiment, state: Any, count: int, logged: Mapping) -> tuple[int, str]:
     """(steps compared, "identical" or the first difference, empty where nothing comes after it)."""
     start, compared = int(state.step), 0
-    later = [step for step in (*logged, *steps_in(workdir / "checkpoints")) if step > start]
+    later = [step for step in (*logged, *steps_in(folder.checkpoints)) if step > start]
     end = min(max(start + count, min(later)), max(later)) if later else start
-    with open_batches(experiment, config, start=start) as batches:
+    with experiment.data.open_batches(start=start) as batches:
         for step in range(start + 1, end + 1):
-            state, metrics = experiment.update(state, put(experiment.mesh, next(batches)))
+            state, metrics = experiment.compiled.update(state, put(experiment.mesh, next(batches)))
             if step in later:
                 compared += 1
-                if difference := _compare(workdir, step, state, metrics, logged.get(step)):
+                if difference := _compare(folder, step, state, metrics, logged.get(step)):
                     return compared, difference
     return compared, SAME if compared else ""
 
 
-def _compare(workdir: Path, step: int, state: Any, metrics: Mapping, line: Mapping | None) -> str:
+def _compare(folder: Folder, step: int, state: Any, metrics: Mapping, line: Mapping | None) -> str:
     """What differs at `step` from the line of the log and from the checkpoint, where there are such."""
-    for name, value in jax.device_get(metrics).items() if line else ():
-        here, there = float(value), line.get(f"train/{name}")
-        if repr(here) != repr(there):
-            return f"step {step}: train/{name} is {here!r}, and {there!r} in the log"
-    path = (workdir / "checkpoints" / str(step)).absolute()
+    if line:
+        for name, value in jax.device_get(metrics).items():
+            here, there = float(value), line.get(f"train/{name}")
+            if repr(here) != repr(there):
+                return f"step {step}: train/{name} is {here!r}, and {there!r} in the log"
+    path = _path(folder, step)
     if path.exists():
         with suppress(Damaged):  # told in its own row
             saved, here = record_of(path), make_record(step, by_name(jax.device_get(state)))["arrays"]
@@ -100,19 +99,15 @@ def _compare(workdir: Path, step: int, state: Any, metrics: Mapping, line: Mappi
     return ""
 
 
-def _check_log(workdir: Path, found: list[int], every: int, saved: list[int]) -> list[str]:
-    content = (workdir / "metrics.jsonl").read_bytes()
-    problems = [] if content.endswith(b"\n") or not content else ["metrics.jsonl ends in half a line"]
+def _check_log(folder: Folder, found: list[int], every: int, saved: list[int]) -> list[str]:
+    name, content = folder.metrics.name, folder.metrics.read_bytes()
+    problems = [] if content.endswith(b"\n") or not content else [f"{name} ends in half a line"]
     expected = list(range(every, max([*found, *saved], default=0) + 1, every))
     if found != expected:
         missing = sorted(set(expected) - set(found))
-        what = f"lacks step {missing[0]}" if missing else "has steps that are out of order"
-        problems.append(f"metrics.jsonl {what}")
+        problems.append(f"{name} {f'lacks step {missing[0]}' if missing else 'has steps that are out of order'}")
     return problems
 
 
-def _read_manifest(workdir: Path) -> dict:
-    try:
-        return dict(json.loads((workdir / "manifest.json").read_text()))
-    except (OSError, ValueError, TypeError):
-        raise UserError(f"{workdir} has no manifest.json that can be read.") from None
+def _path(folder: Folder, step: int) -> Path:
+    return (folder.checkpoints / str(step)).absolute()

@@ -1,0 +1,72 @@
+"""The network that a run has trained, and weights for another one: from a file or from a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxcv.config import require
+from jaxcv.data.source import Info
+from jaxcv.errors import ConfigError, UserError
+from jaxcv.experiment import Experiment, build_task
+from jaxcv.models.weights import Row, fit, to_torch
+from jaxcv.store.checkpoint import restore_raw
+from jaxcv.store.folder import Folder
+from jaxcv.store.weights import overlay_average, read_file
+from jaxcv.task import Task, Tree
+
+
+def read_config(folder: Folder) -> ConfigDict:
+    """The resolved config of a run. Raises UserError where there is none."""
+    config = ConfigDict(folder.read_config())
+    try:
+        require(config, "task.name", "model.name")
+    except ConfigError:
+        raise UserError(f"{folder} is not the workdir of a run: its {folder.config.name} is none.") from None
+    return config
+
+
+def read_info(folder: Folder) -> Info:
+    """What a run knew of its data: classes, shape, mean and standard deviation."""
+    try:
+        info = folder.read_manifest()["info"]
+        return Info(**{name: tuple(value) if isinstance(value, list) else value for name, value in info.items()})
+    except (KeyError, TypeError):
+        raise UserError(f"{folder} is not the workdir of a run: its {folder.manifest.name} is none.") from None
+
+
+def read_task(folder: Folder) -> Task:
+    """The task of a run, without its data."""
+    return build_task(read_config(folder), read_info(folder), total_steps=1)
+
+
+def read_state(folder: Folder, step: int | None = None) -> tuple[Tree, Tree]:
+    """(params, model_state) at `step` (None: the latest) as numpy arrays, the params as they are evaluated: their
+    average where the run keeps one."""
+    state = restore_raw(folder, step)
+    return overlay_average(state["params"], state["opt_state"]), state["model_state"]
+
+
+def read_weights(source: str | Path) -> dict[str, np.ndarray]:
+    """The state_dict in a file (.safetensors, or .pth, .pt, .bin where torch is installed) or of a run's workdir.
+
+    A run gives the network that it trains (of BYOL: the online encoder) at its latest checkpoint. Raises UserError for
+    what cannot be read. Nothing in a file is executed.
+    """
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        return read_file(path)
+    folder = Folder(path)
+    return to_torch(read_task(folder).get_network(*read_state(folder)))
+
+
+def fit_weights(
+    experiment: Experiment, source: str, allow: Sequence[str], fresh: Sequence[str] = ()
+) -> tuple[Tree, list[Row]]:
+    """The weights in `source` for `experiment.compiled.init`, and what became of each tensor, which is still to be
+    checked.
+
+    allow: patterns of tensors that may be missing or unused.  fresh: of those that are not taken though they are there.
+    """
+    return fit(read_weights(source), experiment.compiled.network, allow=allow, fresh=fresh)

@@ -1,0 +1,53 @@
+"""What tasks share: a network's first variables, its pass in training, and images as it sees them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcv.ops.color import normalize
+from jaxcv.ops.geometry import center_crop
+from jaxcv.prng import stream, streams
+from jaxcv.task import Augment, Batch, Init, Tree
+
+
+def make_init(model: nn.Module, augment: Augment) -> Init:
+    """The `init` of a task that trains `model` alone: its params, and {"batch_stats"}."""
+
+    def init(key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
+        weights_key, augment_key = streams(key, "weights", "augment")
+        variables = model.init(weights_key, augment(augment_key, batch)["image"], train=False)
+        return variables["params"], {"batch_stats": variables.get("batch_stats", {})}
+
+    return init
+
+
+def forward(model: nn.Module, params: Tree, model_state: Tree, image: jax.Array, key: jax.Array) -> tuple:
+    """((output, stages), model_state) of `model` in training mode, which moves its batch statistics."""
+    rngs = {"dropout": stream(key, "dropout")}
+    output, moved = model.apply(
+        {"params": params, **model_state}, image, train=True, mutable=["batch_stats"], rngs=rngs
+    )
+    return output, {"batch_stats": moved.get("batch_stats", {})}
+
+
+def make_normalize(info: Any) -> Callable[[jax.Array], jax.Array]:
+    """Images in [0, 1], (b, h, w, c), clipped to it and normalised by the mean and standard deviation of the data."""
+    return jax.vmap(lambda image: normalize(jnp.clip(image, 0.0, 1.0), mean=info.mean, std=info.std))
+
+
+def make_prepare(info: Any, *, crop: int = 0) -> Callable[[jax.Array], jax.Array]:
+    """uint8 (b, h, w, c) -> float32, normalised as in training: the central `crop` x `crop` pixels (0: all)."""
+
+    def prepare(image: jax.Array) -> jax.Array:
+        image = center_crop(image, size=crop) if crop else image
+        return normalize(image / jnp.float32(255), mean=info.mean, std=info.std)
+
+    return jax.vmap(prepare)
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """float32 at least, for losses and measures."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
