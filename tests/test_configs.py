@@ -169,14 +169,14 @@ def test_full_size_classifiers_have_the_published_parameters(name, variant, clas
     config = CONFIGS[name]["get_config"](variant)
     channels = 1 if name == "fashion_mnist" else 3
     side = config.data.get("size", 28)
-    _, variables = trace(make_model(config, num_classes=classes), (1, side, side, channels), train=False)
+    _, variables = trace(make_model(config.model, num_classes=classes), (1, side, side, channels), train=False)
     assert size(variables["params"]) == parameters
 
 
 @pytest.mark.parametrize("name", CONFIGS["networks"]["VARIANTS"])
 def test_every_network_of_the_list_is_there(name):
     config = CONFIGS["networks"]["get_config"](name)
-    make_model(config)
+    make_model(config.model)
     assert len(config.image) == 3
 
 
