@@ -1,0 +1,147 @@
+"""Every file of jaxcv/tasks keeps the contract of jaxcv/task.py: a new one is tested by being there."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+from ml_collections import ConfigDict
+
+import data_files
+import runs
+from jaxcv.errors import ConfigError
+from jaxcv.experiment import build, check_contract
+from jaxcv.models.weights import from_torch, to_torch
+from jaxcv.run import train
+from jaxcv.run.pretrained import read_weights
+from jaxcv.store.folder import Folder
+from jaxcv.task import Task
+from jaxcv.tasks import classify
+from jaxcv.tools.predict import load_run
+
+TASKS = sorted(path.stem for path in (runs.ROOT / "jaxcv" / "tasks").glob("*.py") if "\ndef make(" in path.read_text())
+SHAPES = {"name": "shapes", "size": 16, "count": 32}
+BACKBONE = {"name": "resnet", "depth": 18, "width": 4, "stem": "small", "dtype": "float32"}
+UNET = {"name": "unet", "depth": 1, "width": 4, "dtype": "float32"}
+GROUPS = (  # what a task is tried with until it builds; a task that none of them fits adds its own here
+    {"data": SHAPES, "augment": {"view1": {"order": ()}, "view2": {"order": ()}}, "model": BACKBONE},
+    {"data": SHAPES, "augment": {"order": ()}, "model": BACKBONE},
+    {"data": SHAPES | {"target": "mask"}, "augment": {"order": ()}, "model": UNET},
+    {"data": {"name": "color_index", "base": "shapes", "colors": 4, "count": 32}, "augment": {}, "model": UNET},
+)
+
+
+def tiny(task):
+    """The config of a run of 2 steps of `task`, and its experiment."""
+    config = runs.load_config("unet", "tiny")
+    config.task = ConfigDict({"name": task})
+    config.optim.update({"warmup_epochs": 0.0})
+    config.train.update({"batch_size": 8, "log_every_steps": 1})
+    config.eval.update({"batch_size": 8, "examples": 4, "best": ""})
+    for group, name in ((config.train, "total"), (config.train, "save_every"), (config.eval, "every")):
+        del group[f"{name}_epochs"]
+        group[f"{name}_steps"] = 2 if name == "total" else 1
+    refused = []
+    for groups in GROUPS:
+        for name, options in groups.items():
+            config[name] = ConfigDict(options)
+        config.data.update({"workers": 0, "limit": 0})
+        try:
+            experiment = build(config)
+            jax.eval_shape(experiment.compiled.update, experiment.compiled.abstract, experiment.compiled.batch)
+            return config, experiment
+        except (ConfigError, TypeError, KeyError, ValueError) as error:
+            refused.append(f"{type(error).__name__}: {error}")
+    raise AssertionError(f"none of GROUPS in {__file__} fits the task {task!r}; add one that does: {refused}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory):
+    """What is compiled for one run is there for the next."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    reset_cache()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_keeps_its_contract(name, tmp_path):
+    config, experiment = tiny(name)
+    task, abstract = experiment.task, experiment.compiled.abstract
+    check_contract(experiment, name=name)  # a step keeps the form of the state, metrics are numbers
+
+    # what is exported finds its way back
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), experiment.compiled.network)
+    counted = jax.tree.map(lambda x: np.arange(x.size, dtype=x.dtype).reshape(x.shape), zeros)
+    back = from_torch(to_torch(counted), zeros)
+    jax.tree.map(np.testing.assert_array_equal, back, counted)
+    params, model_state = task.set_network(abstract.params, abstract.model_state, back)
+    jax.tree.map(np.testing.assert_array_equal, task.get_network(params, model_state), counted)
+    assert jax.tree.structure((params, model_state)) == jax.tree.structure((abstract.params, abstract.model_state))
+
+    # a run that is stopped and goes on ends as one that is not; its predictions need its workdir alone
+    values = train.run(config, tmp_path / "whole")
+    assert values and all(key.startswith(("test/", "val/")) for key in values)
+    assert train.run(config, tmp_path / "again", should_stop=lambda: 1 in runs.steps(tmp_path / "again")) == {}
+    assert runs.steps(tmp_path / "again") == [0, 1] or runs.steps(tmp_path / "again") == [1]
+    assert train.run(config, tmp_path / "again") == values
+    runs.assert_same_run(tmp_path / "whole", tmp_path / "again")
+    assert read_weights(tmp_path / "whole").keys() == to_torch(counted).keys()
+    if task.draw:
+        assert {path.name for path in Folder(tmp_path / "whole").figures.glob("*.png")} > {"curves.png", "views.png"}
+    if task.write:
+        data_files.class_folders(tmp_path / "images", {"x": 3})
+        trained = load_run(tmp_path / "whole")
+        for out in (tmp_path / "out.json", tmp_path / "out"):  # rows, or masks
+            try:
+                task.write(trained, tmp_path / "images", str(out), batch_size=4, tile=0)
+                break
+            except Exception as error:
+                assert "--out" in str(error), error
+        assert len(json.loads(out.read_text()) if out.is_file() else list(out.rglob("*_overlay.png"))) == 3
+
+
+def refused(monkeypatch, make):
+    config, _ = tiny("classify")
+    with monkeypatch.context() as patch:
+        patch.setattr(classify, "make", make)
+        with pytest.raises(ConfigError) as error:
+            check_contract(build(config), name="classify")
+    return str(error.value)
+
+
+def test_what_breaks_the_contract_is_named(monkeypatch):
+    whole = classify.make
+
+    def incomplete(setup):
+        task = whole(setup)
+        return Task(task.model, task.init, loss=task.loss)
+
+    assert "the task 'classify' is not complete: its Task lacks 'measure' and 'summarize'" in refused(
+        monkeypatch, incomplete
+    )
+
+    def forgetful(setup):
+        task = whole(setup)
+
+        def loss(*args):
+            value, (_, metrics) = task.loss(*args)
+            return value, ({"batch_stats": {}}, metrics)
+
+        return task._replace(loss=loss)
+
+    message = refused(monkeypatch, forgetful)
+    assert "the task 'classify': model_state.batch_stats." in message and "absent after it" in message
+
+    def wordy(setup):
+        task = whole(setup)
+
+        def loss(*args):
+            value, (model_state, metrics) = task.loss(*args)
+            return value, (model_state, {**metrics, "each": args[2]["label"]})
+
+        return task._replace(loss=loss)
+
+    assert "the metric 'each' of `loss` is int32[8]; it must be one number" in refused(monkeypatch, wordy)
