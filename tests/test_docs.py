@@ -114,8 +114,8 @@ def test_the_config_that_is_printed_for_own_data_can_be_built(tmp_path):
             data_files.mask(tmp_path / f"scans/masks/{split}/{i:03d}.png", np.repeat([[0, 255]], 20, 0).repeat(10, 1))
     config.data.update({"dir": str(tmp_path), "workers": 0})
     experiment = build(config)
-    assert experiment.sources["test"].info.classes == ("background", "organ")
-    assert set(experiment.sources["train"][0]["mask"].ravel().tolist()) == {0, 1}
+    assert experiment.info.classes == ("background", "organ")
+    assert set(experiment.data.sources["train"][0]["mask"].ravel().tolist()) == {0, 1}
 
 
 def test_every_config_is_in_the_readme():
