@@ -22,7 +22,7 @@ from jaxcv.tools.predict import load_run
 
 TASKS = sorted(path.stem for path in (runs.ROOT / "jaxcv" / "tasks").glob("*.py") if "\ndef make(" in path.read_text())
 SHAPES = {"name": "shapes", "size": 16, "count": 32}
-BACKBONE = {"name": "resnet", "depth": 18, "width": 4, "stem": "small", "dtype": "float32"}
+BACKBONE = {"name": "basenet", "channels": (4, 8), "hidden": (8,), "batch_norm": True, "dtype": "float32"}
 UNET = {"name": "unet", "depth": 1, "width": 4, "dtype": "float32"}
 GROUPS = (  # what a task is tried with until it builds; a task that none of them fits adds its own here
     {"data": SHAPES, "augment": {"view1": {"order": ()}, "view2": {"order": ()}}, "model": BACKBONE},
@@ -85,7 +85,7 @@ def test_a_task_keeps_its_contract(name, tmp_path):
     values = train.run(config, tmp_path / "whole")
     assert values and all(key.startswith(("test/", "val/")) for key in values)
     assert train.run(config, tmp_path / "again", should_stop=lambda: 1 in runs.steps(tmp_path / "again")) == {}
-    assert runs.steps(tmp_path / "again") == [0, 1] or runs.steps(tmp_path / "again") == [1]
+    assert not Folder(tmp_path / "again").read_result()
     assert train.run(config, tmp_path / "again") == values
     runs.assert_same_run(tmp_path / "whole", tmp_path / "again")
     assert read_weights(tmp_path / "whole").keys() == to_torch(counted).keys()

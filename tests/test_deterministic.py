@@ -43,7 +43,7 @@ def test_a_train_step_has_no_scatter(name, variant):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_networks_gradient_has_no_scatter(name):
     config = runs.load_config("networks", name)
-    model, image = make_model(config), jax.ShapeDtypeStruct((2, *config.image), jnp.float32)
+    model, image = make_model(config.model), jax.ShapeDtypeStruct((2, *config.image), jnp.float32)
     apply = functools.partial(model.apply, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)})
     variables = jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(1), image)
 

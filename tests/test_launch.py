@@ -2,6 +2,7 @@
 
 import pytest
 
+import data_files
 import runs
 
 TINY = "--config=configs/colorize.py:tiny"
@@ -23,9 +24,14 @@ def test_summary_needs_no_data_and_counts_what_is_published():
     assert code == 0 and "4,414" in out, err
 
 
-def test_predict_needs_a_run_that_predicts(whole, tmp_path):
-    code, _, err = runs.run("predict.py", f"--workdir={whole[0]}", f"--images={tmp_path}")
-    assert code == 1 and err.endswith("its task is byol, not classify, segment, colorize.\n") and err.count("\n") == 1
+def test_features_of_a_folder(whole, tmp_path):
+    data_files.class_folders(tmp_path / "images", {"x": 2})
+    code, out, err = runs.run("predict.py", f"--workdir={whole[0]}", f"--images={tmp_path / 'images'}")
+    header, *rows = out.splitlines()
+    assert code == 0 and header.startswith("file,feature_0,feature_1,"), err
+    assert [row.split(",")[0] for row in rows] == ["x/000.png", "x/001.png"] and rows[0][9:] != rows[1][9:]
+    code, _, err = runs.run("predict.py", f"--workdir={whole[0]}", f"--images={tmp_path / 'none'}")
+    assert code == 1 and err == f"error: there is no folder {tmp_path / 'none'}; name one that holds images.\n"
 
 
 @pytest.mark.parametrize(
