@@ -59,7 +59,7 @@ def find(dir: str, folder: str, expected: Sequence[str]) -> Path:
 
 
 def sizes(root: Path, files: Iterable[Path]) -> list[str]:
-    """ "PATH BYTES" of each file, its path below `root`: what a fingerprint of files is made of."""
+    """The path below `root` and the bytes of each file, as "a/b.png 123": what a fingerprint of files is made of."""
     return [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
 
 
@@ -88,10 +88,11 @@ def held_out(split: str, size: int, holdout: float) -> np.ndarray:
     if split == "test":
         return np.arange(size)
     count = round(holdout * size) if 0 < holdout < 1 else int(holdout)
+    what = f"data.holdout={holdout} of {size} training images"
     if not 0 <= count < size:
-        raise ConfigError(f"data.holdout={holdout} of {size} training images would leave none to train on")
+        raise ConfigError(f"{what} would leave none to train on; it must be below {size}")
     if split == "val" and count == 0:
-        raise ConfigError(f"data.holdout={holdout} of {size} training images leaves none for the split 'val'")
+        raise ConfigError(f"{what} leaves none for the split 'val'; set it to 1 or more")
     order = np.random.default_rng(0).permutation(size)
     return np.sort(order[:count] if split == "val" else order[count:])
 
