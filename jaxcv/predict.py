@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.image_folder import Folder, scan
+from jaxcv.data.image_folder import image_files, scan
 from jaxcv.data.images import open_image, stretch
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
@@ -51,7 +51,7 @@ def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[
     if height != width:
         raise UserError(f"this run's images are {height} x {width}; only square ones can be decoded from a folder.")
     info = trained.info._replace(shape=(height, width, 3))
-    source = Folder("images", files, np.zeros(len(files), np.int32), info, cache_bytes=0)
+    source = image_files("images", images, files, info)
     batch_size = -(-batch_size // trained.devices) * trained.devices
     for i, batch in enumerate(eval_batches(source, batch_size=batch_size)):
         out = trained.run(batch["image"] if channels == 3 else grey(batch["image"]))

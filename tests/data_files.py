@@ -160,3 +160,67 @@ def coco(folder: Path, split: str, photos: dict[str, list[tuple[str, object]]], 
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content))
     return path
+
+
+# What tests/test_contract_data.py asks of each file of jaxcv/data: CASES[its name](root, seed) writes a small data set
+# under `root`, another one for another seed, and returns options of its `source` and a change of them after which the
+# training images or labels are others.
+
+
+def _cifar10_case(root: Path, seed: int) -> tuple[dict, dict]:
+    cifar10(root, seed=seed)
+    return {"dir": str(root), "holdout": 5}, {"holdout": 6}
+
+
+def _fashion_mnist_case(root: Path, seed: int) -> tuple[dict, dict]:
+    fashion_mnist(root, seed=seed)
+    return {"dir": str(root), "holdout": 5}, {"holdout": 6}
+
+
+def _shapes_case(root: Path, seed: int) -> tuple[dict, dict]:
+    return {"size": 8, "count": 12, "seed": seed}, {"size": 9}
+
+
+def _color_index_case(root: Path, seed: int) -> tuple[dict, dict]:
+    return {"base": "shapes", "size": 8, "count": 12, "seed": seed, "colors": 3}, {"colors": 4}
+
+
+def _image_folder_case(root: Path, seed: int) -> tuple[dict, dict]:
+    class_folders(root / "set/train", {"a": 5, "b": 3 + seed})
+    class_folders(root / "set/val", {"a": 2, "b": 1 + seed})
+    return {"dir": str(root), "folder": "set", "size": 16, "holdout": 0.3}, {"holdout": 3}
+
+
+def _mask_folder_case(root: Path, seed: int) -> tuple[dict, dict]:
+    camvid(root / "set", counts={"train": 5 + seed, "test": 2 + seed})
+    classes = tuple(f"class {i}" for i in range(11))
+    options = {"dir": str(root), "folder": "set", "height": 9, "width": 12, "classes": classes, "ignore": 11}
+    return options | {"holdout": 0.4}, {"outside": 0}
+
+
+def _coco_case(root: Path, seed: int) -> tuple[dict, dict]:
+    outlined = [("dog", [[1, 1, 9, 1, 9, 9]]), ("car", [[4, 4, 11, 4, 11, 9]])]
+    for split in ("train2017", "val2017"):
+        coco(root / "coco", split, {f"{i:03d}": outlined for i in range(5 + seed)}, (12, 10))
+    groups = ("animal", "vehicle")
+    return {"dir": str(root), "height": 5, "width": 6, "groups": groups, "holdout": 0.4}, {"groups": groups[:1]}
+
+
+def _flowers17_case(root: Path, seed: int) -> tuple[dict, dict]:
+    trimaps = {i: np.full((10, 12, 3), (128, 0, 0) if i % 2 else (0, 0, 0)) for i in range(1, 10)}
+    lists = {"trn1": [1, 2, 3], "val1": [4, 5], "tst1": [6, 7], "trn2": [1, 2, 8]}
+    lists = {name: [number + seed for number in numbers] for name, numbers in lists.items()}
+    flowers17(root, trimaps=trimaps, images=9, **lists)
+    return {"dir": str(root), "height": 5, "width": 6}, {"train_lists": ("trn2",)}
+
+
+CASES = {
+    "cifar10": _cifar10_case,
+    "coco": _coco_case,
+    "color_index": _color_index_case,
+    "fashion_mnist": _fashion_mnist_case,
+    "flowers17": _flowers17_case,
+    "image_folder": _image_folder_case,
+    "mask_folder": _mask_folder_case,
+    "shapes": _shapes_case,
+}

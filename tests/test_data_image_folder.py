@@ -22,12 +22,16 @@ def load(root: Path, split: str = "train", **options):
     return image_folder.source(split, **{"dir": str(root), "folder": "set", "size": 20, "holdout": 0} | options)
 
 
+def labels(source) -> list[int]:
+    return [int(example["label"]) for example in source]
+
+
 def test_class_folders(tmp_path):
     data_files.class_folders(tmp_path / "set/train", {"bee": 3, "ant": 2})
     data_files.class_folders(tmp_path / "set/val", {"bee": 1})
     train, test = load(tmp_path), load(tmp_path, "test")
     assert train.info.classes == test.info.classes == ("ant", "bee")
-    assert train.labels.tolist() == [0, 0, 1, 1, 1] and test.labels.tolist() == [1]
+    assert labels(train) == [0, 0, 1, 1, 1] and labels(test) == [1]
     example = train[4]
     with Image.open(tmp_path / "set/train/bee/002.png") as image:
         np.testing.assert_array_equal(example["image"], np.asarray(image))
@@ -41,15 +45,15 @@ def test_csv_labels(tmp_path):
     data_files.csv_labels(tmp_path / "set/val", ["Clock"])
     train, test = (load(tmp_path, split, labels="{folder}.csv") for split in ("train", "test"))
     assert train.info.classes == ("Bed", "Clock", "Mug")
-    assert train.labels.tolist() == [2, 0, 2, 1] and test.labels.tolist() == [1]
-    assert [p.name for p in train.files] == [f"{i:05d}.jpg" for i in range(4)]
+    assert labels(train) == [2, 0, 2, 1] and labels(test) == [1]
+    assert train.names == [f"{i:05d}.jpg" for i in range(4)]
 
 
 def test_labels_in_file_names_sort_by_value(tmp_path):
     data_files.named_files(tmp_path / "set/train", ["10", "9", "0", "10"])
     train = load(tmp_path)
     assert train.info.classes == ("0", "9", "10")
-    assert {p.name: int(y) for p, y in zip(train.files, train.labels)} == {
+    assert dict(zip(train.names, labels(train))) == {
         "10_0.png": 2,
         "9_1.png": 1,
         "0_2.png": 0,
@@ -64,17 +68,48 @@ def test_unlabelled(tmp_path):
         else:
             data_files.picture(tmp_path / "set/train" / name, seed=i)
     train = load(tmp_path)
-    assert [p.name for p in train.files] == ["a.JPEG", "b.jpg", "c.WebP", "d.PNG"]
-    assert train.info.classes == ("unlabelled",) and train.labels.tolist() == [0] * 4
+    assert train.names == ["a.JPEG", "b.jpg", "c.WebP", "d.PNG"]
+    assert train.info.classes == () and [set(example) for example in train] == [{"image"}] * 4
     assert all(example["image"].shape == (20, 20, 3) for example in train)
+    data_files.picture(tmp_path / "set/dev/e.jpg")
+    assert load(tmp_path, "test", test_folder="dev").names == ["e.jpg"]
+    assert load(tmp_path, "val", val_folder="dev").names == load(tmp_path, "test", val_folder="dev").names == ["e.jpg"]
+    data_files.class_folders(tmp_path / "set/val", {"bee": 1})
+    with pytest.raises(DataError, match=r"val/bee/000.png is of the class 'bee', which no training image in .* has"):
+        load(tmp_path, "test")
+
+
+def test_images_alone(tmp_path):
+    """A folder of nothing but images: whatever their names, they have no classes, and `test` is `val`."""
+    names = [f"IMG_{i:04d}.jpg" for i in range(8)] + ["cat.0.jpg", "holiday.png"]
+    for i, name in enumerate(names):
+        data_files.picture(tmp_path / "set" / name, seed=i)
+    (tmp_path / "set/notes.txt").touch()
+    (tmp_path / "set/.thumbnails").mkdir()
+    train, val, test = (load(tmp_path, split, holdout=0.2) for split in ("train", "val", "test"))
+    assert (len(train), len(val)) == (8, 2) and sorted(train.names + val.names) == names
+    assert val.names == test.names and val.info == test.info
+    for example in (train[0], val[0], test[0]):
+        assert set(example) == {"image"} and example["image"].shape == (20, 20, 3)
+    assert train.info.classes == () and train.info.fingerprint != val.info.fingerprint
+    assert train.info.notes == (
+        "set has no folder 'train': its 10 images are 'train' and 'val', without classes.",
+        "set has no folder for the split 'test': it is the same images as 'val'.",
+    )
+    for holdout, why in ((1000, "would leave none to train on"), (0.01, "leaves none for the split 'val'")):
+        with pytest.raises(ConfigError, match=f"data.holdout={holdout} of 10 training images {why}"):
+            load(tmp_path, "test", holdout=holdout)
+    (tmp_path / "set/2020").mkdir()  # with folders beside them it may be classes that are meant
+    with pytest.raises(DataError, match=r"there is no train in .*/set, and this data set needs set with train in it"):
+        load(tmp_path)
 
 
 def test_hold_out_or_own_folder(tmp_path):
     data_files.class_folders(tmp_path / "set/train", {"a": 6, "b": 6})
     data_files.class_folders(tmp_path / "set/dev", {"a": 1, "b": 1})
     train, val = (load(tmp_path, split, holdout=0.25) for split in ("train", "val"))
-    assert (len(train), len(val)) == (9, 3) and not set(train.files) & set(val.files)
-    assert [p.parent.parent.name for p in val.files] == ["train"] * 3
+    assert (len(train), len(val)) == (9, 3) and not set(train.names) & set(val.names)
+    assert sorted(train.names + val.names) == load(tmp_path).names
     train, val = (load(tmp_path, split, holdout=0.25, val_folder="dev") for split in ("train", "val"))
     assert (len(train), len(val)) == (12, 2)
     assert load(tmp_path, "test", test_folder="dev").info.fingerprint == val.info.fingerprint
@@ -161,7 +196,7 @@ def test_cache_keeps_small_sets_only(tmp_path):
     first = [(small[i]["image"].copy(), large[i]["image"].copy()) for i in range(2)]
     copy = pickle.loads(pickle.dumps(small))  # noqa: S301
     assert len(pickle.dumps(small)) < 2 * 20 * 20 * 3
-    for path in small.files:
+    for path in (tmp_path / "set/train/a").iterdir():
         path.unlink()
     for i in range(2):
         np.testing.assert_array_equal(small[i]["image"], first[i][1])
@@ -187,7 +222,7 @@ def test_layout_errors(tmp_path):
         load(tmp_path, "test")
     with pytest.raises(ConfigError, match=r"the split 'test' has no folder: set data.test_folder"):
         load(tmp_path, "test", test_folder="")
-    with pytest.raises(ConfigError, match="size=0 must be"):
+    with pytest.raises(ConfigError, match="data.size=0 must be"):
         load(tmp_path, size=0)
 
 

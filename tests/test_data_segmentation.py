@@ -312,7 +312,7 @@ def test_masks_of_supercategories(tmp_path):
     )
     expected = np.zeros((2, 10, 12), np.uint8)
     expected[0, 1:3, 1:4] = expected[0, 5:9, 8:11] = expected[1, :8, :8] = 1
-    expected[1, 2:4, 2:4] = expected[1, 3:7, 0] = 2  # the smaller is seen, whatever their order in the file
+    expected[1, 2:4, 2:4] = expected[1, 3:7, 0] = 2  # the smaller is on top, whatever their order in the file
     np.testing.assert_array_equal(gather(source, np.arange(2))["mask"], expected)
     assert source[0]["image"].shape == (10, 12, 3)
     half = photos(tmp_path / "half", objects, height=5, width=6)

@@ -73,7 +73,7 @@ def test_target_says_what_the_classes_are_those_of(train):
 
 
 def test_areas_are_those_of_the_outlines():
-    """The drawn area over that of the circle the shape fits, against the closed forms."""
+    """The area in pixels over that of the circle the shape fits, against the closed forms."""
     y, x = (np.mgrid[:400, :400].astype(np.float32) + 0.5) / 200 - 1
     area = {name: float((outline(x, y) < 0).mean() * 4) for name, outline in shapes.OUTLINES.items()}
     expected = {

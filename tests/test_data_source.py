@@ -1,11 +1,11 @@
-"""jaxcv.data.source: hold-out, label checks, fingerprints and the words for data that are not there."""
+"""What data sets share: sources, the check of their contract, hold-out, fingerprints, errors for missing data."""
 
 import pickle
 
 import numpy as np
 import pytest
 
-from jaxcv.data import source
+from jaxcv.data import files, source
 from jaxcv.errors import ConfigError, DataError
 
 INFO = source.Info("toy", ("a", "b"), (2, 2, 3), (0.5,) * 3, (0.2,) * 3, "")
@@ -31,30 +31,30 @@ def test_arrays_of_unequal_length_are_refused():
 
 @pytest.mark.parametrize(("holdout", "count"), [(20, 20), (0.1, 10), (0.25, 25)])
 def test_hold_out_is_a_disjoint_cover_in_file_order(holdout, count):
-    train, val = (source.held_out(split, 100, holdout) for split in ("train", "val"))
-    assert len(val) == count
+    train, val = (files.held_out(split, 100, holdout) for split in ("train", "val"))
+    assert len(val) == count and files.held_out("test", 100, holdout).tolist() == list(range(100))
     assert sorted([*train, *val]) == list(range(100))
     assert (np.diff(train) > 0).all() and (np.diff(val) > 0).all()
 
 
 def test_hold_out_never_changes():
-    assert source.held_out("val", 100, 8).tolist() == [5, 16, 20, 36, 52, 82, 93, 94]
+    assert files.held_out("val", 100, 8).tolist() == [5, 16, 20, 36, 52, 82, 93, 94]
 
 
 def test_hold_out_bounds():
-    assert len(source.held_out("train", 10, 0)) == 10
+    assert len(files.held_out("train", 10, 0)) == 10
     with pytest.raises(ConfigError, match="holdout=0 of 10 training images leaves none for the split 'val'"):
-        source.held_out("val", 10, 0)
+        files.held_out("val", 10, 0)
     for holdout in (10, 5000, -1):
         with pytest.raises(ConfigError, match=f"holdout={holdout} of 10 training images"):
-            source.held_out("train", 10, holdout)
+            files.held_out("train", 10, holdout)
 
 
 @pytest.mark.parametrize("bad", [-1, 2, 255])
 def test_labels_out_of_range_are_named(bad):
     with pytest.raises(DataError, match=rf"x\.gz has label {bad} at index 1, outside 0\.\.1"):
-        source.check_labels(np.array([0, bad, 1, bad]), ("a", "b"), "x.gz")
-    assert source.check_labels(np.array([0, 1], np.uint8), ("a", "b"), "x").dtype == np.int32
+        files.check_labels(np.array([0, bad, 1, bad]), ("a", "b"), "x.gz")
+    assert files.check_labels(np.array([0, 1], np.uint8), ("a", "b"), "x").dtype == np.int32
 
 
 def test_fingerprint_sees_bytes_shape_type_and_order():
@@ -78,20 +78,20 @@ def test_fingerprint_sees_bytes_shape_type_and_order():
 
 def test_find_says_what_is_missing_and_how_to_mend_it(tmp_path, monkeypatch):
     monkeypatch.delenv("JAXCV_DATA", raising=False)
-    how = r"; say where the data are with --config.data.dir=DIR or \$JAXCV_DATA$"
-    with pytest.raises(DataError, match=f"nobody said where the data are.* needs toy with a, b in it{how}"):
-        source.find("", "toy", ["a", "b"])
+    how = r"; set --config.data.dir=DIR or \$JAXCV_DATA$"
+    with pytest.raises(DataError, match=f"no data folder is given, and .* needs toy with a, b in it{how}"):
+        files.find("", "toy", ["a", "b"])
     with pytest.raises(DataError, match=f"there is no folder {tmp_path}/toy, and .* toy with a, b in it{how}"):
-        source.find(str(tmp_path), "toy", ["a", "b"])
+        files.find(str(tmp_path), "toy", ["a", "b"])
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "a").touch()
     with pytest.raises(DataError, match=f"there is no b in {tmp_path}/toy, and .* toy with a, b in it{how}"):
-        source.find(str(tmp_path), "toy", ["a", "b"])
+        files.find(str(tmp_path), "toy", ["a", "b"])
     (tmp_path / "toy" / "b").touch()
     monkeypatch.setenv("JAXCV_DATA", str(tmp_path))
-    assert source.find("", "toy", ["a", "b"]) == tmp_path / "toy"
+    assert files.find("", "toy", ["a", "b"]) == tmp_path / "toy"
     with pytest.raises(DataError, match="/nowhere/toy"):  # an option goes before the environment
-        source.find("/nowhere", "toy", ["a", "b"])
+        files.find("/nowhere", "toy", ["a", "b"])
 
 
 def test_unknown_split():
@@ -131,15 +131,15 @@ class Squares:
 @pytest.mark.parametrize(("cache_bytes", "asked"), [(240, 3), (239, 6)])
 def test_files_are_read_once_where_all_of_them_fit(cache_bytes, asked):
     decode = Squares()
-    files = source.Files(["a", "b", "c"], decode, INFO, cache_bytes=cache_bytes)
-    assert len(files) == 3 and files.names == ["a", "b", "c"] and files.info is INFO
+    squares = files.Files(["a", "b", "c"], range(3), decode, INFO, cache_bytes=cache_bytes)
+    assert len(squares) == 3 and squares.names == ["a", "b", "c"] and squares.info is INFO
     for _ in range(2):
-        assert [int(files[i]["x"][0]) for i in (0, 1, -1)] == [0, 1, 4]
+        assert [int(squares[i]["x"][0]) for i in (0, 1, -1)] == [0, 1, 4]
     assert decode.asked == asked
-    copy = pickle.loads(pickle.dumps(files))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(squares))  # noqa: S301
     assert copy[2]["x"][0] == 4 and copy._decode.asked == asked + 1
     with pytest.raises(IndexError):
-        files[3]
+        squares[3]
 
 
 def test_palette_is_pascal_vocs():

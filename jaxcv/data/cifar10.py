@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.data.source import Arrays, Info, check_labels, check_split, find, fingerprint, held_out
+from jaxcv.data.files import check_labels, find, held_out
+from jaxcv.data.source import Arrays, Info, check_split, fingerprint, form
 from jaxcv.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -49,17 +50,16 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except Exception as error:  # a damaged pickle can fail in any way at all
         raise DataError(f"{path} is not a whole CIFAR-10 batch: {type(error).__name__}: {error}") from error
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
-        what = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{path} has {what} for data, expected uint8 (n, 3072)")
+        raise DataError(f"{path} has {form(data)} for data, expected uint8 (n, 3072)")
     if labels.dtype.kind not in "iu" or labels.shape != (len(data),):
-        raise DataError(f"{path} has {labels.dtype} {labels.shape} for labels, expected {len(data)} integers")
+        raise DataError(f"{path} has {form(labels)} for labels, expected {len(data)} integers")
     images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)  # n c h w -> n h w c
     return images, check_labels(labels, CLASSES, path)
 
 
 def outline(**options: Any) -> Info:
     """What is known without the data."""
-    return Info("cifar10", CLASSES, (32, 32, 3), MEAN, STD, "")
+    return Info("cifar10", CLASSES, (32, 32, 3), MEAN, STD)
 
 
 def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
@@ -73,9 +73,7 @@ def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
     folder = find(dir, "cifar-10-batches-py", names)
     batches = [read_batch(folder / name) for name in names]
     images, labels = (np.concatenate(parts) for parts in zip(*batches))
-    if split != "test":
-        rows = held_out(split, len(images), holdout)
-        images, labels = images[rows], labels[rows]
-    images = np.ascontiguousarray(images)
+    rows = held_out(split, len(images), holdout)
+    images, labels = np.ascontiguousarray(images[rows]), labels[rows]
     info = outline()._replace(fingerprint=fingerprint([images, labels]))
     return Arrays({"image": images, "label": labels}, info)

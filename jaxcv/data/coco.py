@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, open_image, stretch, stretch_mask
-from jaxcv.data.source import Files, Info, find, fingerprint, held_out, split_folder, voc_palette
+from jaxcv.data.files import Files, find, sizes, split_examples, split_folder
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch_pair
+from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
 
 
@@ -45,8 +46,8 @@ def decode_rle(runs: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
-def draw(photo: Photo) -> np.ndarray:
-    """The mask uint8 (h, w) of labels, 0 on the ground; where objects overlap, the smaller one is seen."""
+def rasterize(photo: Photo) -> np.ndarray:
+    """The mask uint8 (h, w) of labels, 0 for background; where objects overlap, the smaller one is on top."""
 
     def cover(outline: list[np.ndarray] | np.ndarray) -> np.ndarray:
         if isinstance(outline, np.ndarray):
@@ -93,29 +94,19 @@ def _read_outline(annotation: Mapping, photo: Photo, *, where: str) -> list[np.n
     return [np.array(polygon, float).reshape(-1, 2) for polygon in shape]
 
 
-def _decode(index: int, *, photos: Sequence[Photo], folder: Path, height: int, width: int) -> dict[str, np.ndarray]:
-    photo = photos[index]
+def _decode(photo: Photo, *, folder: Path, height: int, width: int) -> dict[str, np.ndarray]:
     path = folder / photo.file
     image = open_image(path)
     if image.size != (photo.width, photo.height):
-        said = f"{photo.width}x{photo.height}"
-        raise DataError(f"{path} has {image.width}x{image.height} pixels, but its annotations are for {said}")
-    return {"image": stretch(image, height, width), "mask": stretch_mask(draw(photo), height, width)}
+        found = f"{path} has {image.width}x{image.height} pixels"
+        raise DataError(f"{found}, but its annotations are for {photo.width}x{photo.height}")
+    return stretch_pair(image, rasterize(photo), height, width)
 
 
-def outline(
-    *,
-    folder: str,
-    height: int,
-    width: int,
-    groups: Sequence[str],
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    **options: Any,
-) -> Info:
+def outline(*, folder: str = "coco", height: int, width: int, groups: Sequence[str], **options: Any) -> Info:
     """What is known without the data: all but the fingerprint."""
     classes = ("background", *groups)
-    return Info(folder, classes, (height, width, 3), tuple(mean), tuple(std), "", voc_palette(len(classes)))
+    return image_info(folder, classes, height, width, palette=voc_palette(len(classes)), **options)
 
 
 def source(
@@ -138,7 +129,7 @@ def source(
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)} of the photos under `dir`/`folder`.
 
     A mask's labels are 0 for background and 1 + place in `groups`, which are supercategories ("animal", ...), crowds
-    included; where objects overlap, the smaller one is seen. Photos without an object of `groups` are left out. Each
+    included; where objects overlap, the smaller one is on top. Photos without an object of `groups` are left out. Each
     split has its folder of photos, and `annotations` says where its JSON is, "{folder}" standing for the split's.
     Without a `val_folder`, "val" is `holdout` of the training photos: a fraction below 1, or a count.
 
@@ -146,7 +137,7 @@ def source(
     each process keeps its own up to `cache_bytes`.
     """
     own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
-    check_canvas(height, width)
+    info = outline(folder=folder, height=height, width=width, groups=groups, mean=mean, std=std)
     if not groups:
         raise ConfigError("data.groups must name one or more supercategories, such as ('animal', 'person')")
     name = annotations.replace("{folder}", own)
@@ -154,14 +145,12 @@ def source(
     photos = read_annotations(root / name, tuple(groups))
     if not photos:
         raise DataError(f"{root / name} has no object of {', '.join(groups)}")
-    if split != "test" and not val_folder:
-        photos = [photos[i] for i in held_out(split, len(photos), holdout)]
-    for photo in photos:
-        if not (root / own / photo.file).is_file():
-            raise DataError(f"there is no image {root / own / photo.file}, which {name} has annotations for")
+    photos = split_examples(split, photos, val_folder=val_folder, holdout=holdout)
+    files = [root / own / photo.file for photo in photos]
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"there is no image {file}, which {name} has annotations for")
 
-    files = [f"{own}/{photo.file} {(root / own / photo.file).stat().st_size}" for photo in photos]
-    info = outline(folder=folder, height=height, width=width, groups=groups, mean=mean, std=std)
-    info = info._replace(fingerprint=fingerprint([*files, (root / name).read_bytes(), *groups]))
-    decode = functools.partial(_decode, photos=photos, folder=root / own, height=height, width=width)
-    return Files([Path(photo.file).stem for photo in photos], decode, info, cache_bytes=cache_bytes)
+    info = info._replace(fingerprint=fingerprint([*sizes(root, files), (root / name).read_bytes(), *groups]))
+    decode = functools.partial(_decode, folder=root / own, height=height, width=width)
+    return Files([Path(photo.file).stem for photo in photos], photos, decode, info, cache_bytes=cache_bytes)

@@ -12,20 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.data.source import Arrays, Info, check_labels, check_split, find, fingerprint, held_out
+from jaxcv.data.files import check_labels, find, held_out
+from jaxcv.data.source import Arrays, Info, check_split, fingerprint
 from jaxcv.errors import DataError
 
 CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 MEAN, STD = (0.2860,), (0.3530,)  # of the 60,000 official training images
 
@@ -51,7 +44,7 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
 
 def outline(**options: Any) -> Info:
     """What is known without the data."""
-    return Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD, "")
+    return Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD)
 
 
 def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
@@ -70,8 +63,7 @@ def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
     if len(images) != len(labels):
         raise DataError(f"{images_file} holds {len(images)} images but {labels_file.name} {len(labels)} labels")
     labels = check_labels(labels, CLASSES, labels_file)
-    if split != "test":
-        rows = held_out(split, len(images), holdout)
-        images, labels = images[rows], labels[rows]
+    rows = held_out(split, len(images), holdout)
+    images, labels = images[rows], labels[rows]
     info = outline()._replace(fingerprint=fingerprint([images, labels]))
     return Arrays({"image": images[..., None], "label": labels}, info)

@@ -5,6 +5,7 @@ and so on for some of them, and datasplits.mat.
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, check_canvas, open_image, stretch
-from jaxcv.data.source import Files, Info, check_split, find, fingerprint, voc_palette
+from jaxcv.data.files import Files, find, sizes
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch
+from jaxcv.data.source import Info, check_split, fingerprint, voc_palette
 from jaxcv.errors import DataError
 
 CLASSES = ("background", "flower")
@@ -45,21 +47,14 @@ def read_splits(path: Path, names: Sequence[str]) -> list[int]:
     return sorted({int(number) for name in names for number in lists[name].ravel()})
 
 
-def _decode(index: int, *, pairs: Sequence[tuple[Path, Path]], height: int, width: int) -> dict[str, np.ndarray]:
-    image, trimap = pairs[index]
+def _decode(pair: tuple[Path, Path], *, height: int, width: int) -> dict[str, np.ndarray]:
+    image, trimap = pair
     return {"image": stretch(open_image(image), height, width), "mask": read_trimap(trimap, height, width)}
 
 
-def outline(
-    *,
-    height: int,
-    width: int,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    **options: Any,
-) -> Info:
+def outline(*, height: int, width: int, **options: Any) -> Info:
     """What is known without the data: all but the fingerprint."""
-    return Info("flowers17", CLASSES, (height, width, 3), tuple(mean), tuple(std), "", voc_palette(2))
+    return image_info("flowers17", CLASSES, height, width, palette=voc_palette(2), **options)
 
 
 def source(
@@ -81,7 +76,7 @@ def source(
     all images, so lists of one number ("trn1", "val1", "tst1") do not overlap; those of others do.
     """
     check_split(split)
-    check_canvas(height, width)
+    info = outline(height=height, width=width, mean=mean, std=std)
     root = find(dir, "flowers17", ("jpg", "trimaps", "datasplits.mat"))
     lists = {"train": train_lists, "val": val_lists, "test": test_lists}[split]
     names = [f"{number:04d}" for number in read_splits(root / "datasplits.mat", lists)]
@@ -93,7 +88,6 @@ def source(
         if not image.is_file():
             raise DataError(f"there is no image {image}, the partner of {trimap}")
 
-    files = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for pair in pairs.values() for path in pair]
-    info = outline(height=height, width=width, mean=mean, std=std)._replace(fingerprint=fingerprint(files))
-    decode = functools.partial(_decode, pairs=list(pairs.values()), height=height, width=width)
-    return Files(list(pairs), decode, info, cache_bytes=cache_bytes)
+    info = info._replace(fingerprint=fingerprint(sizes(root, itertools.chain(*pairs.values()))))
+    decode = functools.partial(_decode, height=height, width=width)
+    return Files(pairs.keys(), pairs.values(), decode, info, cache_bytes=cache_bytes)

@@ -1,13 +1,16 @@
 """Any folder of JPEG, PNG or WebP images, decoded on the host and brought to one square canvas.
 
-Three forms, told apart by what is on disk (folder is the split's own, such as train/):
+Four forms, told apart by what is on disk (folder is the split's own, such as train/):
     folder/class/*.jpg          the class is the folder's name
     folder/*.jpg and a CSV      with the columns filename and label (option `labels`)
-    folder/{class}_{id}.png     the class is in the file's name; if in none, all are "unlabelled"
+    folder/{class}_{id}.png     the class is in the file's name; if in none, there are no classes
+    *.jpg                       images alone, no folder beside them: all are for training, and there are no classes
 Classes are those of the training folder, sorted by name (numbers by value), for every split.
 """
 
 import csv
+import functools
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +19,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, SUFFIXES, open_image
-from jaxcv.data.source import Info, Kept, find, fingerprint, held_out, split_folder
+from jaxcv.data.files import Files, find, locate, sizes, split_examples, split_folder
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, image_info, list_images, no_images, open_image
+from jaxcv.data.source import Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
 
-UNLABELLED = "unlabelled"
+UNLABELLED = "unlabelled"  # the class of images without one
 
 
 def decode(path: Path, size: int) -> np.ndarray:
@@ -39,30 +43,21 @@ def decode(path: Path, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-class Folder:
-    """A source of images on disk. What it has decoded it keeps, when the whole set fits `cache_bytes`."""
-
-    def __init__(self, split: str, files: Sequence[Path], labels: np.ndarray, info: Info, *, cache_bytes: int):
-        self.split, self.files, self.labels, self.info = split, list(files), labels, info
-        self.names = [f"{path.parent.name}/{path.name}" for path in self.files]
-        self._kept = Kept(len(self.files), cache_bytes)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self._kept.get(range(len(self))[index], self._decode)
-
-    def _decode(self, index: int) -> dict[str, np.ndarray]:
-        try:
-            return {"image": decode(self.files[index], self.info.shape[0]), "label": self.labels[index]}
-        except DataError as error:
-            raise DataError(f"{self.split}[{index}] {error}") from error
+def image_files(
+    split: str, folder: Path, files: Sequence[Path], info: Info, *, labels: Sequence[int] = (), cache_bytes: int = 0
+) -> Files:
+    """A source of `files`, named by their paths below `folder`, with `labels` if any; `split` is for messages."""
+    names = [file.relative_to(folder).as_posix() for file in files]
+    items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, labels))]
+    return Files(names, items, functools.partial(_decode, size=info.shape[0]), info, cache_bytes=cache_bytes)
 
 
-def _images(folder: Path) -> list[Path]:
-    """The visible image files right in `folder`, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+def _decode(item: tuple[str, Path, int | None], *, size: int) -> dict[str, np.ndarray]:
+    where, file, label = item
+    try:
+        return {"image": decode(file, size)} | ({} if label is None else {"label": np.int32(label)})
+    except DataError as error:
+        raise DataError(f"{where} {error}") from error
 
 
 def _read_csv(path: Path, folder: Path) -> list[tuple[Path, str]]:
@@ -80,18 +75,25 @@ def _read_csv(path: Path, folder: Path) -> list[tuple[Path, str]]:
     return sorted(pairs)
 
 
+def _subfolders(folder: Path) -> list[Path]:
+    """The visible folders right in `folder`, sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _images_alone(folder: Path | None) -> list[Path]:
+    """The images in `folder` where there are no folders beside them."""
+    return list_images(folder) if folder and folder.is_dir() and not _subfolders(folder) else []
+
+
 def scan(folder: Path, labels: Path | None = None) -> list[tuple[Path, str]]:
-    """(file, class name) of every image of a split, sorted by path, whichever of the three forms it has."""
+    """(file, class name) of every image of a split, sorted by path, whichever of the first three forms it has."""
     if labels is not None:
         return _read_csv(labels, folder)
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if classes:
-        found = {name: _images(name) for name in classes}
-        empty = [name for name, images in found.items() if not images]
-        if empty:
-            raise DataError(f"there is no image in {empty[0]}: it should hold {', '.join(sorted(SUFFIXES))} files")
+    if found := {name: list_images(name) for name in _subfolders(folder)}:
+        if empty := [name for name, images in found.items() if not images]:
+            raise no_images(empty[0])
         return [(image, name.name) for name, images in found.items() for image in images]
-    images = _images(folder)
+    images = list_images(folder)
     matches = [re.fullmatch(r"(.+)_\d+", image.stem) for image in images]
     if not any(matches):
         return [(image, UNLABELLED) for image in images]
@@ -106,16 +108,11 @@ def _sorted_classes(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if numbers else None))
 
 
-def outline(
-    *,
-    folder: str,
-    size: int,
-    mean: tuple[float, ...] = IMAGENET_MEAN,
-    std: tuple[float, ...] = IMAGENET_STD,
-    **options: Any,
-) -> Info:
+def outline(*, folder: str, size: int, **options: Any) -> Info:
     """What is known without the data: not the classes."""
-    return Info(folder, (), (size, size, 3), tuple(mean), tuple(std), "")
+    if size < 1:
+        raise ConfigError(f"data.size={size} must be the side of the canvas in pixels, 1 or more")
+    return image_info(folder, (), size, size, **options)
 
 
 def source(
@@ -132,37 +129,48 @@ def source(
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
     cache_bytes: int = 2 << 30,
-) -> Folder:
+) -> Files:
     """Examples {"image": uint8 (size, size, 3), "label": int32} of the images under `dir`/`folder`.
 
     Each split has its folder there. Without a `val_folder`, "val" is `holdout` of the training images: a
-    fraction below 1, or a count. `labels` is a CSV's path under `dir`/`folder`, where "{folder}" stands for the
+    fraction below 1, or a count. Images without classes have no label, and where there is no `test_folder` for them,
+    "test" is the same images as "val". `labels` is a CSV's path under `dir`/`folder`, where "{folder}" stands for the
     split's folder ("{folder}.csv" is train.csv beside train/). With workers, each process keeps its own up to
     `cache_bytes`.
     """
-    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
-    if size < 1:
-        raise ConfigError(f"size={size} must be the side of the canvas in pixels, 1 or more")
-    root = find(dir, folder, [train_folder, own] if own != train_folder else [own])
+    check_split(split)
+    info = outline(folder=folder, size=size, mean=mean, std=std)
+    notes = ()
+    alone = [] if labels else _images_alone(locate(dir, folder))
+    if alone:
+        which = f"its {len(alone)} images are 'train' and 'val', without classes"
+        notes = (f"{folder} has no folder {train_folder!r}: {which}.",)
+        train_folder, val_folder = ".", ""
+    root = find(dir, folder, [train_folder])
 
     def scan_split(name: str) -> list[tuple[Path, str]]:
-        pairs = scan(root / name, root / labels.replace("{folder}", name) if labels else None)
-        if not pairs:
-            raise DataError(f"there is no image in {root / name}: it should hold {', '.join(sorted(SUFFIXES))} files")
-        return pairs
+        return scan(root / name, root / labels.replace("{folder}", name) if labels else None)
 
-    training = scan_split(train_folder)
+    training = [(image, UNLABELLED) for image in alone] or scan_split(train_folder)
+    known = {label for _, label in training}
+    if known == {UNLABELLED} and not (test_folder and (root / test_folder).is_dir()):
+        notes += (f"{folder} has no folder for the split 'test': it is the same images as 'val'.",)
+        split = "val" if split == "test" else split
+    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
+    find(dir, folder, [own])
     pairs = training if own == train_folder else scan_split(own)
-    classes = _sorted_classes({label for _, label in training})
-    index = {label: i for i, label in enumerate(classes)}
+    for name, found in ((train_folder, training), (own, pairs)):
+        if not found:
+            raise no_images(root / name)
     for path, label in pairs:
-        if label not in index:
+        if label not in known:
             raise DataError(f"{path} is of the class {label!r}, which no training image in {root / train_folder} has")
-    if own == train_folder and not val_folder and split != "test":
-        pairs = [pairs[i] for i in held_out(split, len(pairs), holdout)]
+    pairs = split_examples(split, pairs, val_folder=val_folder, holdout=holdout)
 
     files = [path for path, _ in pairs]
-    rows = (f"{path.relative_to(root).as_posix()} {path.stat().st_size} {label}" for path, label in pairs)
-    info = outline(folder=folder, size=size, mean=mean, std=std)
-    info = info._replace(classes=classes, fingerprint=fingerprint(rows))
-    return Folder(split, files, np.array([index[label] for _, label in pairs], np.int32), info, cache_bytes=cache_bytes)
+    rows = [f"{size} {label}" for size, (_, label) in zip(sizes(root, files), pairs)]
+    classes = _sorted_classes(known) if known != {UNLABELLED} else ()
+    info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=notes)
+    index = {label: i for i, label in enumerate(classes)}
+    targets = [index[label] for _, label in pairs] if classes else ()
+    return image_files(split, root / own, files, info, labels=targets, cache_bytes=cache_bytes)

@@ -2,15 +2,49 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 MAX_PIXELS = 89_478_485  # from where on Pillow warns of a decompression bomb
+
+
+def image_info(
+    name: str,
+    classes: Sequence[str],
+    height: int,
+    width: int,
+    *,
+    palette: Sequence[Sequence[int]] = (),
+    ignore: int = 255,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    **options: Any,
+) -> Info:
+    """The Info of RGB images on a canvas of (height, width) pixels, but for the fingerprint; other options are left.
+
+    Raises ConfigError where there is no canvas.
+    """
+    if height < 1 or width < 1:
+        raise ConfigError(f"data.height={height} and data.width={width} must be the canvas in pixels, 1 or more")
+    palette = tuple((r, g, b) for r, g, b in palette)
+    return Info(name, tuple(classes), (height, width, 3), tuple(mean), tuple(std), palette=palette, ignore=ignore)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The visible image files right in `folder`, sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def no_images(where: Path) -> DataError:
+    """The error for a folder without images."""
+    return DataError(f"there is no image in {where}: it should hold {', '.join(sorted(SUFFIXES))} files")
 
 
 def open_image(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
@@ -34,12 +68,7 @@ def stretch(image: Image.Image, height: int, width: int) -> np.ndarray:
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
 
 
-def stretch_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A mask uint8 (h, w) as (height, width), by nearest neighbour: no label is blended with another."""
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-
-
-def check_canvas(height: int, width: int) -> None:
-    """Raise ConfigError unless there is a canvas to stretch to."""
-    if height < 1 or width < 1:
-        raise ConfigError(f"data.height={height} and data.width={width} must be the canvas in pixels, 1 or more")
+def stretch_pair(image: Image.Image, mask: np.ndarray, height: int, width: int) -> dict[str, np.ndarray]:
+    """An example: the image as `stretch` gives it, and its mask uint8 (h, w) resized by nearest neighbour."""
+    resized = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)  # blends no labels
+    return {"image": stretch(image, height, width), "mask": np.asarray(resized)}

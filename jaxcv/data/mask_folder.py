@@ -4,6 +4,7 @@ A mask is a PNG of labels (mode L, or P, whose indices are the labels) or, with 
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, check_canvas, open_image, stretch, stretch_mask
-from jaxcv.data.source import Files, Info, find, fingerprint, held_out, split_folder, voc_palette
+from jaxcv.data.files import Files, find, sizes, split_examples, split_folder
+from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, image_info, no_images, open_image, stretch_pair
+from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
 
 OTHER = 256  # the value of a colour that is not among `colors`
@@ -57,8 +59,7 @@ def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tupl
     images, masks = _scan(root / image, SUFFIXES), _scan(root / mask, {".png"})
     wanted = _read_names(root / names) if names else sorted(images | masks)
     if not wanted:
-        where = root / (names or image)
-        raise DataError(f"there is no image in {where}: it should hold {', '.join(sorted(SUFFIXES))} files, named as *")
+        raise no_images(root / (names or image))
     for name in wanted:
         if name not in images or name not in masks:
             missing = f"mask {root / mask}.png" if name in images else f"image {root / image}.jpg, .jpeg, .png or .webp"
@@ -87,15 +88,13 @@ def _read_names(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text().splitlines() if line.strip()]
 
 
-def _decode(
-    index: int, *, pairs: Sequence[tuple[Path, Path]], height: int, width: int, **options: Any
-) -> dict[str, np.ndarray]:
-    image_path, mask_path = pairs[index]
+def _decode(pair: tuple[Path, Path], *, height: int, width: int, **options: Any) -> dict[str, np.ndarray]:
+    image_path, mask_path = pair
     image, mask = open_image(image_path), read_mask(mask_path, **options)
     if image.size != mask.shape[::-1]:
         h, w = mask.shape
         raise DataError(f"{image_path} has {image.width}x{image.height} pixels, but its mask {mask_path} {w}x{h}")
-    return {"image": stretch(image, height, width), "mask": stretch_mask(mask, height, width)}
+    return stretch_pair(image, mask, height, width)
 
 
 def _make_table(classes: int, *, remap: Sequence[int], colors: Sequence, outside: int, ignore: int) -> np.ndarray:
@@ -126,8 +125,6 @@ def outline(
     colors: Sequence[Sequence[int]] = (),
     remap: Sequence[int] = (),
     ignore: int = 255,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
     **options: Any,
 ) -> Info:
     """What is known without the data: all but the fingerprint."""
@@ -140,8 +137,7 @@ def outline(
     if len(palette) != len(classes):
         of = "data.colors" if colors and not remap else "data.palette"
         raise ConfigError(f"data.classes has {len(classes)} names, but {of} {len(palette)} colours")
-    palette = tuple((r, g, b) for r, g, b in palette)
-    return Info(folder, tuple(classes), (height, width, 3), tuple(mean), tuple(std), "", palette, ignore)
+    return image_info(folder, classes, height, width, palette=palette, ignore=ignore, **options)
 
 
 def source(
@@ -185,39 +181,20 @@ def source(
     up to `cache_bytes`.
     """
     own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
-    check_canvas(height, width)
+    looks = {"palette": palette, "colors": colors, "remap": remap, "ignore": ignore, "mean": mean, "std": std}
+    info = outline(folder=folder, height=height, width=width, classes=classes, **looks)
+    table = _make_table(len(classes), remap=remap, colors=colors, outside=outside, ignore=ignore)
     for key, template in (("image", image), ("mask", mask)):
         if template.count("*") != 1 or "*" not in Path(template).name:
             raise ConfigError(f'data.{key}={template!r} must have one * for the name, in its last part: "{{folder}}/*"')
     image, mask, names = (text.replace("{folder}", own) for text in (image, mask, names))
     root = find(dir, folder, [str(Path(image).parent), str(Path(mask).parent)])
-    pairs = list(_find_pairs(root, image, mask, names).items())
-    if split != "test" and not val_folder:
-        pairs = [pairs[i] for i in held_out(split, len(pairs), holdout)]
+    found = list(_find_pairs(root, image, mask, names).items())
+    found = split_examples(split, found, val_folder=val_folder, holdout=holdout)
+    names, pairs = [name for name, _ in found], [pair for _, pair in found]
 
-    info = outline(
-        folder=folder,
-        height=height,
-        width=width,
-        classes=classes,
-        palette=palette,
-        colors=colors,
-        remap=remap,
-        ignore=ignore,
-        mean=mean,
-        std=std,
-    )
-    table = _make_table(len(classes), remap=remap, colors=colors, outside=outside, ignore=ignore)
-    files = [f"{path.relative_to(root).as_posix()} {path.stat().st_size}" for _, pair in pairs for path in pair]
     labels = f"{[list(color) for color in colors]} {threshold} {table.tolist()}"
-    info = info._replace(fingerprint=fingerprint([*files, labels]))
-    decode = functools.partial(
-        _decode,
-        pairs=[pair for _, pair in pairs],
-        height=height,
-        width=width,
-        table=table,
-        colors=colors,
-        threshold=threshold,
-    )
-    return Files([name for name, _ in pairs], decode, info, cache_bytes=cache_bytes)
+    info = info._replace(fingerprint=fingerprint([*sizes(root, itertools.chain(*pairs)), labels]))
+    reading = {"table": table, "colors": colors, "threshold": threshold}
+    decode = functools.partial(_decode, height=height, width=width, **reading)
+    return Files(names, pairs, decode, info, cache_bytes=cache_bytes)

@@ -24,6 +24,7 @@ import numpy as np
 from absl import flags
 from grain.multiprocessing import SharedMemoryArray
 
+from jaxcv.data.source import Source
 from jaxcv.errors import ConfigError, DataError, UserError
 
 THREADS = min(8, os.cpu_count() or 1)
@@ -46,7 +47,7 @@ def order(step: int, *, size: int, batch_size: int, seed: int) -> np.ndarray:
     return np.concatenate([_epoch_order(size, seed, int(e))[place[epoch == e]] for e in np.unique(epoch)])
 
 
-def gather(source: Any, indices: np.ndarray) -> dict[str, np.ndarray]:
+def gather(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
     """The examples of `source` at `indices` (b,), stacked. DataError when their shapes differ."""
     if hasattr(source, "take"):
         return source.take(indices)
@@ -63,18 +64,18 @@ def gather(source: Any, indices: np.ndarray) -> dict[str, np.ndarray]:
     return batch
 
 
-def _train_batch(step: int, *, source: Any, batch_size: int, seed: int, rows: Any) -> dict[str, np.ndarray]:
+def _train_batch(step: int, *, source: Source, batch_size: int, seed: int, rows: Any) -> dict[str, np.ndarray]:
     return gather(source, order(step, size=len(source), batch_size=batch_size, seed=seed)[rows])
 
 
-def _eval_batch(step: int, *, source: Any, batch_size: int, rows: Any) -> dict[str, np.ndarray]:
+def _eval_batch(step: int, *, source: Source, batch_size: int, rows: Any) -> dict[str, np.ndarray]:
     indices = (step * batch_size + np.arange(batch_size))[rows]
     valid = indices < len(source)
     return gather(source, np.minimum(indices, len(source) - 1)) | {"valid": valid.astype(np.float32)}
 
 
 def train_batches(
-    source: Any,
+    source: Source,
     *,
     batch_size: int,
     seed: int,
@@ -101,7 +102,7 @@ def train_batches(
 
 
 def eval_batches(
-    source: Any, *, batch_size: int, threads: int = THREADS, rows: np.ndarray | slice = ALL
+    source: Source, *, batch_size: int, threads: int = THREADS, rows: np.ndarray | slice = ALL
 ) -> Iterator[dict[str, np.ndarray]]:
     """Every example once, in order: ceil(len(source) / batch_size) batches, which all have all their rows.
 
@@ -141,7 +142,7 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[dict[str
     except RuntimeError as error:
         if "Worker process was terminated" in str(error):
             raise UserError(
-                f"a data worker died, often for want of memory: use fewer data.workers ({error})"
+                f"a data worker died, often because memory ran out: use fewer data.workers ({error})"
             ) from error
         raise
     finally:

@@ -1,8 +1,7 @@
 """The embedded data set: coloured, textured shapes on textured ground, with class labels and per-pixel masks.
 
 Nothing is downloaded: image i is a function of (seed, split, i, size) alone. Its label is the kind of shape.
-Place, size, angle, colours and textures are drawn without looking at the label, so only the outline tells the
-class.
+Place, size, angle, colours and textures are sampled independently of the label, so only the outline tells the class.
 """
 
 import hashlib
@@ -109,8 +108,8 @@ def _random(keys: np.ndarray, first: int, count: int) -> np.ndarray:
     return _mix(keys[:, None] + np.arange(first + 1, first + count + 1, dtype=np.uint64) * GOLDEN)
 
 
-def _colour(draws: Iterator[np.ndarray]) -> np.ndarray:
-    return np.stack([next(draws) for _ in range(3)], -1)[:, None, None]  # n 1 1 3
+def _colour(uniform: Iterator[np.ndarray]) -> np.ndarray:
+    return np.stack([next(uniform) for _ in range(3)], -1)[:, None, None]  # n 1 1 3
 
 
 def _chroma(colour: np.ndarray) -> np.ndarray:
@@ -123,14 +122,14 @@ def _turn(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
-def _texture(draws: Iterator[np.ndarray], x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def _texture(uniform: Iterator[np.ndarray], x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """A random texture for each image: float32 (n, h, w) in [-1, 1]. x (1, 1, w), y (1, h, 1) in [0, 1]."""
-    kind = next(draws) * len(TEXTURES)
-    c, s = _turn(next(draws) * math.pi)
-    period = (0.14 + 0.2 * next(draws))[:, None, None]  # 14 to 34 % of the image
+    kind = next(uniform) * len(TEXTURES)
+    c, s = _turn(next(uniform) * math.pi)
+    period = (0.14 + 0.2 * next(uniform))[:, None, None]  # 14 to 34 % of the image
     c, s = c / period, s / period
-    u = c * x + (s * y + next(draws)[:, None, None])
-    v = c * y - (s * x + next(draws)[:, None, None])
+    u = c * x + (s * y + next(uniform)[:, None, None])
+    v = c * y - (s * x + next(uniform)[:, None, None])
     out = np.empty_like(noise)
     for k, texture in enumerate(TEXTURES):
         rows = np.flatnonzero(kind.astype(int) == k)
@@ -138,21 +137,21 @@ def _texture(draws: Iterator[np.ndarray], x: np.ndarray, y: np.ndarray, noise: n
     return np.clip(out, -1, 1)
 
 
-def _draw(base: int, first: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _generate(base: int, first: int, count: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images uint8 (n, h, w, 3), labels int32 (n,), masks uint8 (n, h, w) of n indices from `first`."""
     index = np.arange(first, first + count)
     keys = _mix(index.astype(np.uint64) * GOLDEN + np.uint64(base))
     labels = index % len(CLASSES)
-    draws = iter((_random(keys, 0, 40) >> 40).astype(np.float32).T * np.float32(2**-24))  # each (n,) in [0, 1)
+    uniform = iter((_random(keys, 0, 40) >> 40).astype(np.float32).T * np.float32(2**-24))  # each (n,) in [0, 1)
     bits = _random(keys, 1000, size * size).reshape(count, size, size)
     noises = [((bits >> 8 * i) & 255).astype(np.float32) / np.float32(127.5) - 1 for i in range(3)]
     place = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     x, y = place[None, None, :], place[None, :, None]
 
-    radius = 0.25 + 0.2 * next(draws)  # the shape spans 50 to 90 % of the image
-    dx = (x - (radius + (1 - 2 * radius) * next(draws))[:, None, None]) / radius[:, None, None]
-    dy = (y - (radius + (1 - 2 * radius) * next(draws))[:, None, None]) / radius[:, None, None]
-    c, s = _turn(next(draws) * (2 * math.pi))
+    radius = 0.25 + 0.2 * next(uniform)  # the shape spans 50 to 90 % of the image
+    dx = (x - (radius + (1 - 2 * radius) * next(uniform))[:, None, None]) / radius[:, None, None]
+    dy = (y - (radius + (1 - 2 * radius) * next(uniform))[:, None, None]) / radius[:, None, None]
+    c, s = _turn(next(uniform) * (2 * math.pi))
     sx, sy = c * dx + s * dy, c * dy - s * dx  # n h w, in the shape's own frame
     distance = np.empty_like(sx)
     for k, outline in enumerate(OUTLINES.values()):
@@ -163,30 +162,30 @@ def _draw(base: int, first: int, count: int, size: int) -> tuple[np.ndarray, np.
     cover = np.clip(0.5 - distance, 0, 1)[..., None]  # the part of a pixel that the shape covers
 
     # The shape is lighter than the ground, their hues are free: colour tells one image from another, not the class.
-    below, above = (mean + 0.4 * _chroma(_colour(draws)) for mean in (0.3, 0.7))
-    ground = below + _texture(draws, x, y, noises[0])[..., None] * (_colour(draws) - 0.5) * 0.1
-    shape = above + _texture(draws, x, y, noises[1])[..., None] * (_colour(draws) - 0.5) * 0.2
-    reach = (0.06 + 0.08 * next(draws))[:, None, None] * (next(draws) < 0.5)[:, None, None] + 1e-6
-    away = (x - next(draws)[:, None, None]) ** 2 + (y - next(draws)[:, None, None]) ** 2
+    below, above = (mean + 0.4 * _chroma(_colour(uniform)) for mean in (0.3, 0.7))
+    ground = below + _texture(uniform, x, y, noises[0])[..., None] * (_colour(uniform) - 0.5) * 0.1
+    shape = above + _texture(uniform, x, y, noises[1])[..., None] * (_colour(uniform) - 0.5) * 0.2
+    reach = (0.06 + 0.08 * next(uniform))[:, None, None] * (next(uniform) < 0.5)[:, None, None] + 1e-6
+    away = (x - next(uniform)[:, None, None]) ** 2 + (y - next(uniform)[:, None, None]) ** 2
     blob = np.clip(1 - away / reach**2, 0, 1) * noises[2]  # half of the images have a patch of noise without an edge
-    ground += blob[..., None] * (_colour(draws) - 0.5) * 2
+    ground += blob[..., None] * (_colour(uniform) - 0.5) * 2
     image = np.clip(ground + cover * (shape - ground), 0, 1)
     return (image * 255 + np.float32(0.5)).astype(np.uint8), labels.astype(np.int32), mask
 
 
 def outline(*, size: int = 32, target: str = "label", **options: Any) -> Info:
-    """What is known without drawing the data."""
+    """What is known without generating the images."""
     if target not in TARGETS:
         raise ConfigError(f"data.target={target!r} must be one of {', '.join(TARGETS)}: what the classes are those of")
-    info = Info("shapes", CLASSES, (size, size, 3), MEAN, STD, "")
+    info = Info("shapes", CLASSES, (size, size, 3), MEAN, STD)
     return info if target == "label" else info._replace(classes=("ground", *CLASSES), palette=voc_palette(11))
 
 
 def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0, target: str = "label") -> Arrays:
     """Examples {"image": uint8 (size, size, 3), "label": int32, "mask": uint8 (size, size)}.
 
-    The mask is 0 on the ground and 1 + label on the shape. `count` images are drawn, or 8192 / 1024 / 2048
-    for train / val / test when it is 0. Labels go round the classes: any run of 10 indices has each of them
+    The mask is 0 on the ground and 1 + label on the shape. `count` images are generated, or 8192 / 1024 / 2048
+    for train / val / test when it is 0. Labels cycle through the classes: any 10 indices in a row have each of them
     once. `info` has the classes of the `target`: the kinds of shape for "label", with the ground for "mask".
     """
     check_split(split)
@@ -195,7 +194,7 @@ def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0, target:
         raise ConfigError(f"shapes need size >= 8, count >= 0 and seed >= 0, not {size=}, {count=}, {seed=}")
     base = int.from_bytes(hashlib.sha256(f"shapes {seed} {split}".encode()).digest()[:8], "little")
     chunk = max(1, 2**17 // size**2)  # images at a time: what fits a processor's cache
-    chunks = [_draw(base, first, min(chunk, count - first), size) for first in range(0, count, chunk)]
+    chunks = [_generate(base, first, min(chunk, count - first), size) for first in range(0, count, chunk)]
     image, label, mask = (np.concatenate(parts) for parts in zip(*chunks))
     info = outline(size=size, target=target)._replace(fingerprint=fingerprint([image, label, mask]))
     return Arrays({"image": image, "label": label, "mask": mask}, info)

@@ -1,44 +1,74 @@
-"""What every data set shares: the facts about it, sources in memory and in files, the hold-out, and words for bad data.
-
-A source is any object with `__len__`, `__getitem__(int) -> dict of numpy`, `info`, and `names`, a string for each
-example by which figures find it. It may also offer `take(indices) -> dict of numpy`, the examples stacked, where that
-is quicker than one at a time.
-"""
+"""What a source of examples is (`Source`), the facts about it (`Info`), sources in memory, and parts of sources."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jaxcv.config import call
 from jaxcv.errors import ConfigError, DataError
 
 SPLITS = ("train", "val", "test")
 
 
 class Info(NamedTuple):
-    """What is known of a source.
-
-    `shape` is an image's (h, w, c), `mean` and `std` are per channel for pixels in [0, 1], and `fingerprint`
-    is 16 hex digits of SHA-256 over what the data are: equal on every machine, different when the data are.
-    Where `classes` are those of a mask's pixels, `palette` has the colour (r, g, b) in 0..255 of each, for figures,
-    and `ignore` is the label that does not count.
-    """
+    """What is known of a source. `describe` makes it from arrays."""
 
     name: str
-    classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
+    classes: tuple[str, ...]  # empty: there are none
+    shape: tuple[int, int, int]  # of an image, (h, w, c)
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
-    fingerprint: str
-    palette: tuple[tuple[int, int, int], ...] = ()
-    ignore: int = 255
+    # 16 hex digits, see `fingerprint`: equal on every machine, different when the data are; empty without the data
+    fingerprint: str = ""
+    palette: tuple[tuple[int, int, int], ...] = ()  # (r, g, b) in 0..255 of each class, where they are those of masks
+    ignore: int = 255  # the label in masks that does not count
+    notes: tuple[str, ...] = ()  # what a user should know of the data, a sentence each
+
+
+class Source(Protocol):
+    """The examples of one split. An example is a dictionary of numpy arrays:
+
+    image  uint8 (h, w, c), as `info.shape` says
+    label  int32 (), in 0..len(info.classes)-1; not there where there are no classes
+    mask   uint8 or int32 (h, w), the class of each pixel or `info.ignore`; not there where there are no masks
+
+    Two attributes are optional: `names`, a string for each example, no two alike (see `names_of`); and
+    `take(indices) -> dict`, the examples at indices (b,) stacked, where that is quicker than one at a time. With
+    config.data.workers a source is pickled.
+    """
+
+    info: Info
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]: ...
+
+
+def names_of(source: Source) -> Sequence[str]:
+    """A name for each example, by which figures and config.eval.named refer to it; its index where it has none."""
+    return source.names if hasattr(source, "names") else [str(index) for index in range(len(source))]
+
+
+def outline_of(module: Any, options: Mapping[str, Any]) -> Info | None:
+    """What the data set of `module` is known to be without its data; None where the module has no `outline`."""
+    return call(module.outline, options, group="data") if hasattr(module, "outline") else None
+
+
+def check_split(split: str) -> None:
+    """Raise ConfigError unless `split` is "train", "val" or "test"."""
+    if split not in SPLITS:
+        raise ConfigError(f"there is no split {split!r}: a split is one of {', '.join(SPLITS)}")
+
+
+def form(value: Any) -> str:
+    """The dtype and shape of an array, the type of anything else: for messages."""
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray | np.generic) else type(value).__name__
 
 
 class Arrays:
-    """A source in memory. `arrays` maps each name of an example to an array whose rows are the examples."""
+    """A source in memory. `arrays` maps each key of an example to an array whose rows are the examples."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], info: Info):
         lengths = {name: len(array) for name, array in arrays.items()}
@@ -62,60 +92,36 @@ class Arrays:
         return {name: array[indices] for name, array in self.arrays.items()}
 
 
-class Kept:
-    """What `count` calls of a slow function gave, kept where all of it fits `limit` bytes.
+def describe(arrays: Mapping[str, np.ndarray], *, name: str, classes: Sequence[str] = ()) -> Info:
+    """The Info of a data set in memory, for `Arrays`; a "mask" without a "label" gets PASCAL VOC's colours.
 
-    A copy in another process starts empty: it gets the way to the examples, not the examples.
+    arrays: "image" uint8 (n, h, w, c), and "label" or "mask" as of `Source`, (n, ...).  classes: their names, if any.
+    Raises DataError for images of another form.
     """
-
-    def __init__(self, count: int, limit: int):
-        self._count, self._limit, self._examples = count, limit, {}
-
-    def __reduce__(self) -> tuple:
-        return Kept, (self._count, self._limit)
-
-    def get(self, index: int, decode: Callable[[int], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """`decode(index)`, or what it gave before. Two threads may both decode, and keep the same."""
-        if index in self._examples:
-            return self._examples[index]
-        example = decode(index)
-        if self._count * sum(array.nbytes for array in example.values()) <= self._limit:
-            self._examples[index] = example
-        return example
-
-
-class Files:
-    """A source on disk: `decode(index)` reads an example, whose name is `names[index]`."""
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        decode: Callable[[int], dict[str, np.ndarray]],
-        info: Info,
-        *,
-        cache_bytes: int,
-    ):
-        self.names, self.info = list(names), info
-        self._decode, self._kept = decode, Kept(len(names), cache_bytes)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self._kept.get(range(len(self))[index], self._decode)
+    image = arrays.get("image")
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 4 or not image.size:
+        raise DataError(f"{name}: image is {form(image)}, expected uint8 (n, h, w, c)")
+    pixels = image.reshape(-1, image.shape[-1])  # sums of whole numbers, exact in float64
+    mean = pixels.mean(0, dtype=np.float64)
+    variance = np.einsum("nc,nc->c", pixels, pixels, dtype=np.float64) / len(pixels) - mean**2
+    std = np.sqrt(np.where(variance > 0, variance, 1))  # of a constant channel: 1, to divide by
+    palette = voc_palette(len(classes)) if "mask" in arrays and "label" not in arrays else ()
+    parts = [part for pair in arrays.items() for part in pair]
+    mean, std = (tuple((x / 255).tolist()) for x in (mean, std))
+    return Info(name, tuple(classes), image.shape[1:], mean, std, fingerprint(parts), palette)
 
 
 class Subset:
     """The examples of a source at `indices`; made by `evenly` and `select`."""
 
-    def __init__(self, source, indices: Sequence[int]):
+    def __init__(self, source: Source, indices: Sequence[int]):
         self._source, self._indices = source, indices
         parts = [source.info.fingerprint, np.asarray(indices, np.int64)]
         self.info = source.info._replace(fingerprint=fingerprint(parts))
 
     @property
     def names(self) -> list[str]:
-        names = self._source.names
+        names = names_of(self._source)
         return [names[index] for index in self._indices]
 
     def __len__(self) -> int:
@@ -125,58 +131,20 @@ class Subset:
         return self._source[self._indices[index]]
 
 
-def evenly(source, count: int):
+def evenly(source: Source, count: int) -> Source:
     """`count` examples of `source` at even distances, as files are often in the order of their classes; all where
     count is 0 or it has no more."""
     return Subset(source, [i * len(source) // count for i in range(count)]) if 0 < count < len(source) else source
 
 
-def select(source, names: Sequence[str]):
+def select(source: Source, names: Sequence[str]) -> Source:
     """The examples of `source` that are called `names`, in that order. DataError if one is not there."""
-    index = {name: i for i, name in enumerate(source.names)}
+    index = {name: i for i, name in enumerate(names_of(source))}
     for name in names:
         if name not in index:
             near = ", ".join(list(index)[:3])
             raise DataError(f"{source.info.name} has no example {name!r} in this split; its names are like {near}")
     return Subset(source, [index[name] for name in names])
-
-
-def check_split(split: str) -> None:
-    """Raise ConfigError unless `split` is "train", "val" or "test"."""
-    if split not in SPLITS:
-        raise ConfigError(f"there is no split {split!r}: a split is one of {', '.join(SPLITS)}")
-
-
-def split_folder(split: str, *, train_folder: str, val_folder: str, test_folder: str) -> str:
-    """The folder that `split` is in; that of "train", where "val" has none and is held out of it."""
-    check_split(split)
-    own = {"train": train_folder, "val": val_folder or train_folder, "test": test_folder}[split]
-    if not own:
-        raise ConfigError(f"the split {split!r} has no folder: set data.{split}_folder")
-    return own
-
-
-def held_out(split: str, size: int, holdout: float) -> np.ndarray:
-    """Which of the `size` official training examples belong to `split` ("train" or "val"), in file order.
-
-    "val" is a random part that never changes, "train" is the rest. `holdout` is how many examples "val" has
-    or, below 1, which fraction of them. Zero keeps all for training and leaves no "val".
-    """
-    count = round(holdout * size) if 0 < holdout < 1 else int(holdout)
-    if not 0 <= count < size:
-        raise ConfigError(f"holdout={holdout} of {size} training images would leave none to train on")
-    if split == "val" and count == 0:
-        raise ConfigError(f"holdout={holdout} of {size} training images leaves none for the split 'val'")
-    order = np.random.default_rng(0).permutation(size)
-    return np.sort(order[:count] if split == "val" else order[count:])
-
-
-def check_labels(labels: np.ndarray, classes: Sequence[str], where: object) -> np.ndarray:
-    """`labels` as int32, or a DataError that names `where` and the first label outside 0..len(classes)-1."""
-    bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if len(bad):
-        raise DataError(f"{where} has label {labels[bad[0]]} at index {bad[0]}, outside 0..{len(classes) - 1}")
-    return labels.astype(np.int32)
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
@@ -200,19 +168,3 @@ def fingerprint(parts: Iterable[bytes | str | np.ndarray]) -> str:
         digest.update(f"{head};".encode())
         digest.update(body)
     return digest.hexdigest()[:16]
-
-
-def find(dir: str, folder: str, expected: Sequence[str]) -> Path:
-    """`dir`/`folder` ($JAXCV_DATA/`folder` without `dir`). DataError unless it holds all of `expected`."""
-    how = "say where the data are with --config.data.dir=DIR or $JAXCV_DATA"
-    wants = f"{folder or 'the folder'} with {', '.join(expected)} in it"
-    root = dir or os.environ.get("JAXCV_DATA", "")
-    if not root:
-        raise DataError(f"nobody said where the data are, and this data set needs {wants}; {how}")
-    path = Path(root).expanduser() / folder
-    if not path.is_dir():
-        raise DataError(f"there is no folder {path}, and this data set needs {wants}; {how}")
-    for name in expected:
-        if not (path / name).exists():
-            raise DataError(f"there is no {name} in {path}, and this data set needs {wants}; {how}")
-    return path

@@ -1,0 +1,72 @@
+"""Whether the source of a data set keeps the contract of `jaxcv.data.source.Source`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxcv.data.source import Info, form, names_of
+from jaxcv.errors import DataError
+
+
+def check_source(source: Any, name: str) -> None:
+    """Raise DataError unless `source`, of the data set `name`, is a `Source`. It reads one example."""
+    if fault := next(_faults(source), None):
+        raise DataError(f"data set {name!r}: {fault}")
+
+
+def _faults(source: Any) -> Iterator[str]:
+    """What is wrong with a source, a sentence each; only the first can be relied on."""
+    for attribute in ("__len__", "__getitem__", "info"):
+        if not hasattr(source, attribute):
+            yield f"its source is a {type(source).__name__} without {attribute}; see jaxcv.data.source.Source"
+    info = source.info
+    if not isinstance(info, Info):
+        yield f"info is a {type(info).__name__}, expected a jaxcv.data.source.Info"
+    if np.shape(info.shape) != (3,):
+        yield f"info.shape is {info.shape}, expected (height, width, channels)"
+    for key in ("mean", "std"):
+        if np.shape(getattr(info, key)) != (info.shape[2],):
+            yield f"info.{key} is {getattr(info, key)}, expected a number for each channel of info.shape {info.shape}"
+    if min(info.std) <= 0:
+        yield f"info.std is {info.std}, expected numbers above 0"
+    if not isinstance(info.classes, tuple) or not all(isinstance(label, str) for label in info.classes):
+        yield f"info.classes is {info.classes!r}, expected a tuple of names"
+    if info.palette and len(info.palette) != len(info.classes):
+        yield f"info.palette has {len(info.palette)} colours for the {len(info.classes)} names of info.classes"
+    if not info.fingerprint:
+        yield "info.fingerprint is empty; jaxcv.data.source.fingerprint makes one of arrays or file names"
+    if not len(source):
+        yield "there are no examples"
+    if len(names_of(source)) != len(source):
+        yield f"there are {len(names_of(source))} names for {len(source)} examples"
+    example = source[0]
+    if not isinstance(example, Mapping):
+        yield f"an example is a {form(example)}, expected a dictionary of numpy arrays"
+    for key, value in example.items():
+        if not isinstance(value, np.ndarray | np.generic):
+            yield f"{key} is a {form(value)}, expected a numpy array"
+    if "image" not in example:
+        yield f"an example has {', '.join(example) or 'nothing'}, but no image"
+    yield from _array_faults(example, info)
+
+
+def _array_faults(example: Mapping[str, np.ndarray], info: Info) -> Iterator[str]:
+    shape, last = tuple(info.shape), len(info.classes) - 1
+    expected = {"image": ("uint8", shape), "label": ("int32", ()), "mask": ("uint8 or int32", shape[:2])}
+    for key, (dtypes, shape) in expected.items():
+        if key in example and (example[key].dtype.name not in dtypes.split(" or ") or example[key].shape != shape):
+            yield f"{key} is {form(example[key])}, expected {dtypes} {shape} (info.shape is {info.shape})"
+    label, mask = example.get("label"), example.get("mask")
+    if info.palette and mask is None:
+        yield "info.palette has colours for masks, but an example has no mask"
+    elif info.palette:
+        bad = mask[(mask != info.ignore) & ((mask < 0) | (mask > last))]
+        if bad.size:
+            yield f"a mask has the label {bad[0]}, which is neither in 0..{last} nor info.ignore={info.ignore}"
+    elif mask is not None and label is None:
+        yield "an example has a mask, but info.palette has no colours; jaxcv.data.source.voc_palette makes some"
+    elif label is None and info.classes:
+        yield f"info.classes has {last + 1} names, but an example has neither label nor mask"
+    elif label is not None and not 0 <= label <= last:
+        yield f"a label is {label}, but info.classes has {last + 1} names"
