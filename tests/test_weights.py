@@ -5,7 +5,7 @@ import pytest
 
 from jaxcv.errors import UserError
 from jaxcv.models import resnet
-from jaxcv.models.weights import check, fit, from_torch, summarize, to_torch
+from jaxcv.models.weights import check_rows, fit, from_torch, summarize, to_torch
 
 MODEL = resnet.Model(18, num_classes=3, width=4)
 SHAPES = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), train=False))
@@ -102,7 +102,7 @@ def test_one_channel_gets_the_sum_of_the_rgb_filters(variables):
     grey = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), train=False))
     taken, rows = fit(to_torch(variables), grey)
     assert outcomes(rows) == {"conv1.weight": "RGB summed"}
-    check(rows)
+    check_rows(rows)
     kernel = variables["params"]["conv1"]["kernel"]
     np.testing.assert_allclose(taken["params"]["conv1"]["kernel"], kernel.sum(2, keepdims=True), atol=1e-6)
     x = np.random.default_rng(0).standard_normal((1, 32, 32, 1), np.float32)
@@ -118,11 +118,11 @@ def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
     assert outcomes(rows) == {"bn1.weight": "missing", "fc.weight": "mismatch", "fc.bias": "mismatch"}
     assert taken["params"]["fc"]["kernel"] is None  # nothing is half used
     with pytest.raises(UserError, match=r"^x\.pth lack bn1\.weight; .* Say so\.$"):
-        check(rows, source="x.pth", remedy=" Say so.")
+        check_rows(rows, source="x.pth", remedy=" Say so.")
     with pytest.raises(UserError, match=r"hold fc\.(bias|weight) of shape \(1000.*\(and 1 more\)\.$"):
-        check(fit(state, SHAPES, allow=("bn1.*",))[1])
+        check_rows(fit(state, SHAPES, allow=("bn1.*",))[1])
     taken, rows = fit(state, SHAPES, allow=("fc.*", "bn1.*"))
-    check(rows)
+    check_rows(rows)
     assert set(outcomes(rows).values()) == {"fresh"}
     assert summarize(rows) == f"{len(rows) - 3} matched; fresh: bn1.weight, fc.bias, fc.weight"
 
@@ -130,6 +130,6 @@ def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
 def test_what_is_to_be_fresh_is_not_taken_though_it_fits(variables):
     state = to_torch(variables)
     taken, rows = fit(state, SHAPES, fresh=("layer4.1.conv*",))
-    check(rows)
+    check_rows(rows)
     assert outcomes(rows) == {"layer4.1.conv1.weight": "fresh", "layer4.1.conv2.weight": "fresh"}
     assert taken["params"]["layer4.1"]["conv1"]["kernel"] is None

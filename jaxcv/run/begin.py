@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcv.experiment import Experiment, augmented, open_batches, pretrained
 from jaxcv.mesh import put
-from jaxcv.models.weights import check, summarize
+from jaxcv.models.weights import check_rows, summarize
 from jaxcv.optim.parameters import digest, matches
 from jaxcv.report import figures
 from jaxcv.report.masks import paint
@@ -26,7 +26,7 @@ def named_weights(config: Any, experiment: Experiment) -> Any:
         return None
     weights, rows = pretrained(experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
     remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
-    check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
+    check_rows(rows, source=f"The weights in {config.init_from}", remedy=remedy)
     print(f"Weights of {config.init_from}: {summarize(rows)}")
     return weights
 
