@@ -55,6 +55,14 @@ def test_a_pattern_without_a_match_is_named(patterns, message):
     assert message in str(error.value)
 
 
+def test_of_many_parameters_only_the_nearest_are_named():
+    params = {f"layer{i}": {"kernel": np.ones(1), "bias": np.ones(1)} for i in range(30)}
+    with pytest.raises(ConfigError) as error:
+        check_patterns(params, ("12",), key="optim.freeze")
+    message = "config.optim.freeze has '12', which matches no parameter; the nearest are layer12.*, "
+    assert str(error.value).startswith(message) and str(error.value).count("layer") == 3
+
+
 def test_stopped_parameters_have_no_gradient_and_cost_nothing():
     def loss(params, mask):
         params = stop_gradients(params, mask)

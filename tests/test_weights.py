@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxcv.errors import UserError
 from jaxcv.models import resnet
@@ -53,6 +54,28 @@ def test_there_and_back_is_bit_identical(variables):
     again = to_torch(back)
     for name in again:
         np.testing.assert_array_equal(again[name], state[name])
+
+
+class Tokens(nn.Module):
+    """With arrays that are no kernel, scale or bias."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(3, name="fc")(x + self.param("token", nn.initializers.normal(1.0), (1, 2, 3)))
+        gamma = self.param("gamma", nn.initializers.ones, (3,))
+        return x * gamma[None, None] + self.param("position", nn.initializers.normal(1.0), (1, 1, 2, 3))[0]
+
+
+def test_other_arrays_keep_their_names_and_axes():
+    variables = Tokens().init(jax.random.key(0), jnp.ones((1, 2, 3)))
+    state = to_torch(variables)
+    shapes = {"fc.bias": (3,), "fc.weight": (3, 3), "gamma": (3,), "position": (1, 1, 2, 3), "token": (1, 2, 3)}
+    assert {name: value.shape for name, value in state.items()} == shapes
+    for name in ("gamma", "position", "token"):
+        np.testing.assert_array_equal(state[name], variables["params"][name])
+    jax.tree.map(np.testing.assert_array_equal, from_torch(state, variables), variables)
+    _, rows = fit(state | {"position": np.ones((1, 3, 2, 3))}, variables)
+    assert outcomes(rows) == {"position": "mismatch"}  # is no convolution of an RGB image
 
 
 def test_half_precision_weights_become_float32(variables):
@@ -133,3 +156,12 @@ def test_what_is_to_be_fresh_is_not_taken_though_it_fits(variables):
     check_rows(rows)
     assert outcomes(rows) == {"layer4.1.conv1.weight": "fresh", "layer4.1.conv2.weight": "fresh"}
     assert taken["params"]["layer4.1"]["conv1"]["kernel"] is None
+
+
+@pytest.mark.parametrize("pattern", ["bn1.scale", "bn1.weight", "backbone.bn1.scale", "backbone.bn1.weight"])
+def test_a_pattern_may_be_of_our_name_or_of_torchs(variables, pattern):
+    whole = {name: {"backbone": tree} for name, tree in variables.items()}
+    state = {name: value for name, value in to_torch(variables).items() if name != "bn1.weight"}
+    for given in ({"fresh": (pattern,)}, {"allow": (pattern,)}):
+        found = {row.name: row.outcome for row in fit(state, whole, **given)[1]}
+        assert found.pop("backbone.bn1.weight") == "fresh" and set(found.values()) == {"matched"}

@@ -61,8 +61,8 @@ def fit(
     fits most names. A convolution of one channel gets the sum of the filters of an RGB one. Tensors that match one of
     the patterns `allow` ("fc.*") may be missing or of another shape, these keep their initial values; or be unexpected,
     these are not used. Those that match one of `fresh` keep their initial values in any case. A pattern may be of our
-    name ("fc.kernel", as in config.optim.freeze) or of torch's ("fc.weight"), with "backbone." or without it. Returns
-    a tree like `variables` with None where nothing was taken; for the rows see `check_rows`.
+    name ("fc.kernel", as in config.optim.freeze) or of torch's ("fc.weight"), in the network or in its trunk. Returns a
+    tree like `variables` with None where nothing was taken; for the rows see `check_rows`.
     """
     renames = (
         lambda name: name,

@@ -46,7 +46,8 @@ def optimizer_from_optax(
     given = {key: value for key, value in given.items() if key}
     try:
         tx = call(function, options, group=f"optim.{name}", **given)
-        jax.eval_shape(tx.update, EXAMPLE, jax.eval_shape(tx.init, EXAMPLE), EXAMPLE)
+        state = jax.eval_shape(tx.init, EXAMPLE)
+        jax.eval_shape(tx.update, EXAMPLE, state, EXAMPLE)
     except ConfigError:
         raise
     except Exception as error:  # whatever a function of optax raises for what it lacks
@@ -54,6 +55,10 @@ def optimizer_from_optax(
             f"config.optim.name={name!r} cannot be used: given gradients, parameters and the options of "
             f"config.optim.{name}, optax says {_first_line(error)!r}."
         ) from error
+    if any(leaf.size == 0 for leaf in jax.tree.leaves(state)):
+        raise ConfigError(
+            f"config.optim.name={name!r} cannot be used: its state has empty arrays, which are not saved."
+        )
     return tx if own_decay else optax.chain(decay, tx)
 
 
