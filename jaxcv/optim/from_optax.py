@@ -99,9 +99,8 @@ def _find_optimizer(name: str) -> Callable:
     found = {**_functions(optax.contrib), **_functions(optax)}
     if name not in found:
         usable = [other for other, function in found.items() if not _lacks(other, function)]
-        raise ConfigError(
-            f"config.optim.name={name!r} is unknown; {nearest(name, part_names('optim', 'optimizer') + usable)}"
-        )
+        names = part_names("optim", "optimizer") + usable
+        raise ConfigError(f"config.optim.name={name!r} is unknown; {nearest(name, names)}")
     if lack := _lacks(name, found[name]):
         raise ConfigError(f"config.optim.name={name!r} cannot be used: optax's function of that name {lack}.")
     return found[name]
@@ -123,12 +122,12 @@ def _lacks(name: str, function: Callable) -> str:
 
 def _find_schedule(name: str) -> Callable:
     found = _functions(optax.schedules)
-    usable = {key.removesuffix("_schedule"): function for key, function in found.items() if _has_length(function)}
     function = found.get(name) or found.get(f"{name}_schedule")
     if function is None:
-        names = part_names("optim", "schedule") + list(usable)
+        usable = [other.removesuffix("_schedule") for other, function in found.items() if _fits_a_run(function)]
+        names = part_names("optim", "schedule") + usable
         raise ConfigError(f"config.optim.schedule={name!r} is unknown; {nearest(name, names)}")
-    if function not in usable.values():
+    if not _fits_a_run(function):
         raise ConfigError(
             f"config.optim.schedule={name!r} cannot be used: optax's function of that name takes no learning rate "
             "(init_value, peak_value), or no number of steps (decay_steps, transition_steps, warmup_steps)."
@@ -136,12 +135,11 @@ def _find_schedule(name: str) -> Callable:
     return function
 
 
-def _has_length(function: Callable) -> bool:
+def _fits_a_run(function: Callable) -> bool:
     """Whether a schedule of optax takes a learning rate and a number of steps."""
-    parameters = set(inspect.signature(function).parameters)
-    return not parameters.isdisjoint({"init_value", "peak_value"}) and not parameters.isdisjoint(
-        {"decay_steps", "transition_steps", "warmup_steps"}
-    )
+    parameters = inspect.signature(function).parameters
+    rates, lengths = ("init_value", "peak_value"), ("decay_steps", "transition_steps", "warmup_steps")
+    return any(key in parameters for key in rates) and any(key in parameters for key in lengths)
 
 
 def _functions(module: Any) -> dict[str, Callable]:
