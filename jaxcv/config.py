@@ -14,9 +14,12 @@ HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_e
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """Names the choices, the nearest first if one is near: the tail of an error message."""
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(sorted(names)) or '(none)'}."
+    """The tail of an error message: the choice that is near, else all choices, or of many the nearest."""
+    if near := difflib.get_close_matches(name, names, n=1):
+        return f"did you mean {near[0]!r}?"
+    if len(names) > 20:
+        return f"the nearest are {', '.join(difflib.get_close_matches(name, names, n=3, cutoff=0))}."
+    return f"choose one of {', '.join(sorted(names)) or '(none)'}."
 
 
 def call(function: Callable, options: Mapping[str, Any], *, group: str, **given: Any) -> Any:
@@ -37,14 +40,19 @@ def call(function: Callable, options: Mapping[str, Any], *, group: str, **given:
     return function(**given, **options)
 
 
+def part_names(package: str, public: str) -> list[str]:
+    """The modules of jaxcv.`package` that have the function or class `public`: a folder is its own registry."""
+    folder = Path(__file__).parent / package
+    marks = (f"\ndef {public}(", f"\nclass {public}(")
+    return sorted(path.stem for path in folder.glob("*.py") if any(mark in path.read_text() for mark in marks))
+
+
 def load_part(package: str, name: str, public: str, *, group: str) -> Any:
-    """The module jaxcv.`package`.`name`, which has the function or class `public`: a folder is its own registry.
+    """The module jaxcv.`package`.`name`, which has the function or class `public`.
 
     Raises ConfigError for a name that is not there.
     """
-    folder = Path(__file__).parent / package
-    marks = (f"\ndef {public}(", f"\nclass {public}(")
-    names = [path.stem for path in folder.glob("*.py") if any(mark in path.read_text() for mark in marks)]
+    names = part_names(package, public)
     if name not in names:
         raise ConfigError(f"config.{group}.name={name!r} is not in jaxcv/{package}; {nearest(name, names)}")
     return import_module(f"jaxcv.{package}.{name}")

@@ -44,7 +44,7 @@ def export(workdir: Path, file: Path) -> None:
 
 def take(config: Any, source: str) -> None:
     from jaxcv.experiment import build
-    from jaxcv.models.weights import check
+    from jaxcv.models.weights import check_rows
     from jaxcv.report.tables import closing_table
     from jaxcv.run import train
     from jaxcv.run.pretrained import fit_weights
@@ -55,7 +55,7 @@ def take(config: Any, source: str) -> None:
     table = {row.name: dict(zip(columns, (shape(row.given), shape(row.wanted), row.outcome))) for row in sorted(rows)}
     closing_table(source, table)
     remedy = " What may be missing or unused is named by --allow-missing='fc.*,...'."
-    check(rows, source=f"The weights in {source}", remedy=remedy)
+    check_rows(rows, source=f"The weights in {source}", remedy=remedy)
     if not DRY_RUN.value:
         train.start(config, Path(WORKDIR.value), experiment, weights)
         print(f"{WORKDIR.value} is at step 0 with these weights.")

@@ -126,12 +126,12 @@ def test_a_flipped_bit_in_an_array_is_named(tmp_path, capsys):
     saved(tmp_path, {3: None, 6: None})
     flip(tmp_path / "checkpoints/6", "params/layer1.0/gain")
     with pytest.raises(
-        UserError, match="checkpoints/6 is damaged: params/layer1.0/gain is not what was saved: its SHA"
+        UserError, match="checkpoints/6 is damaged: params.layer1.0.gain is not what was saved: its SHA"
     ):
         restore_raw(Folder(tmp_path))
     assert kept(tmp_path) == ["3", "6"]
     assert restored(tmp_path)[0] == 3
-    assert "(params/layer1.0/gain is not what was saved: its SHA-256 differs)" in capsys.readouterr().out
+    assert "(params.layer1.0.gain is not what was saved: its SHA-256 differs)" in capsys.readouterr().out
 
 
 def test_damaged_ones_keep_their_names_and_the_last_leaves_nothing(tmp_path, capsys):
@@ -261,15 +261,15 @@ def test_remains_of_a_killed_run_are_removed(tmp_path):
     [
         (
             {"classes": 7},
-            r"3: params/layer1.0/\w+ is float32\[4, 3\] there, but float32\[4, 7\] in this config; use the config",
+            r"3: params.layer1.0.\w+ is float32\[4, 3\] there, but float32\[4, 7\] in this config; use the config",
         ),
         (
             {"names": ("kernel", "gain", "bias")},
-            "3 lacks opt_state/.*/bias and 3 more, that this config needs; use the config",
+            "3 lacks opt_state..*.bias and 3 more, that this config needs; use the config",
         ),
         (
             {"names": ("kernel",)},
-            "3 has opt_state/.*/gain and 3 more, that this config does not have; use the config",
+            "3 has opt_state..*.gain and 3 more, that this config does not have; use the config",
         ),
     ],
 )

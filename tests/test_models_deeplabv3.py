@@ -57,10 +57,6 @@ def test_training_draws_dropout(rate):
         train_sizes(deeplabv3.Model(aux=True, width=4, **rates), SHAPE)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [({"depth": 34}, "depth 34 .* only depth 50 and above"), ({"dtype": "int8"}, "dtype is 'int8'")],
-)
-def test_fields_that_cannot_be_used(fields, message):
-    with pytest.raises(ConfigError, match=message):
-        abstract(Case(deeplabv3.Model(**fields), (1, 64, 64, 3)))
+def test_a_depth_that_cannot_be_used():
+    with pytest.raises(ConfigError, match="depth 34 .* only depth 50 and above"):
+        abstract(Case(deeplabv3.Model(34), (1, 64, 64, 3)))

@@ -151,7 +151,6 @@ def test_stochastic_depth_leaves_out_a_block_for_some_images():
     [
         ({"variant": "b8"}, "no variant 'b8'; it must be one of b0, b1, b2, b3, b4, b5, b6, b7"),
         ({"stochastic_depth": 1.5}, r"stochastic_depth 1.5; it must be in \[0, 1\]"),
-        ({"dtype": "bf16"}, "dtype is 'bf16'"),
     ],
 )
 def test_fields_that_cannot_be_used(fields, message):

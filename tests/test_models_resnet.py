@@ -111,7 +111,6 @@ def test_zero_init_residual_starts_every_block_as_the_identity(depth):
         ({"replace_stride_with_dilation": (True, True)}, "must be three bools, for layer2 to layer4"),
         ({"depth": 34, "replace_stride_with_dilation": (False, False, True)}, "depth 34 .* only depth 50 and above"),
         ({"last_dilation": 0}, "last_dilation 0; it must be at least 1"),
-        ({"dtype": "bf16"}, "dtype is 'bf16'"),
     ],
 )
 def test_fields_that_cannot_be_used(fields, message):

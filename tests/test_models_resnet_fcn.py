@@ -73,7 +73,6 @@ def test_training_draws_dropout():
         ({"hidden": (64,) * 5}, "must be at most four"),
         ({"last_kernel": 2}, "last_kernel 2; it must be odd"),
         ({"last_dilation": 0}, "last_dilation 0; it must be at least 1"),
-        ({"dtype": "int8"}, "dtype is 'int8'"),
     ],
 )
 def test_fields_that_cannot_be_used(fields, message):

@@ -85,9 +85,6 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_float32(batch_norm):
     assert {name for name, stage in stages.items() if stage.dtype != jnp.bfloat16} == {"outc"}
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"), [({"depth": 0}, "no depth 0; it must be at least 1"), ({"dtype": "bf16"}, "dtype is 'bf16'")]
-)
-def test_fields_that_cannot_be_used(fields, message):
-    with pytest.raises(ConfigError, match=message):
-        abstract(Case(unet.Model(**fields), (1, 32, 32, 3)))
+def test_a_depth_that_cannot_be_used():
+    with pytest.raises(ConfigError, match="no depth 0; it must be at least 1"):
+        abstract(Case(unet.Model(depth=0), (1, 32, 32, 3)))

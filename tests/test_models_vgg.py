@@ -84,7 +84,5 @@ def test_bfloat16_is_for_the_computation_alone():
 def test_what_cannot_be_used():
     with pytest.raises(ConfigError, match="no depth 12; it must be one of 11, 13, 16, 19"):
         count(vgg.Model(12), (1, 32, 32, 3))
-    with pytest.raises(ConfigError, match="dtype is 'bf16'"):
-        count(vgg.Model(dtype="bf16"), (1, 32, 32, 3))
     with pytest.raises(UserError, match="at least 32 x 32 pixels, not 40 x 31"):
         count(vgg.Model(), (1, 40, 31, 3))

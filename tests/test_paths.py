@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcv.errors import ConfigError
-from jaxcv.optim.parameters import check, digest, lookup, matches, stop
+from jaxcv.optim.parameters import check_patterns, digest, lookup, matches, stop_gradients
 
 PARAMS = {
     "backbone": {
@@ -39,22 +39,33 @@ def test_the_first_rule_counts():
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
-        (("fc.*", "layer1.*"), "config.optim.freeze has 'layer1.*', which matches no parameter; the nearest are "),
-        (("backbon.*",), "the nearest are backbone.*, "),
-        (("fc.weight",), ", fc.kernel"),
+        (
+            ("fc.*", "layer1.*"),
+            "config.optim.freeze has 'layer1.*', which matches no parameter; did you mean 'backbone.layer1.*'?",
+        ),
+        (("backbon.*",), "did you mean 'backbone.*'?"),
+        (("fc.weight",), ", fc.*, fc.bias, fc.kernel."),
         ("fc.*", "config.optim.freeze must be a tuple of patterns; write ('fc.*',)."),
     ],
 )
 def test_a_pattern_without_a_match_is_named(patterns, message):
-    check(PARAMS, ("backbone.*", "*.bias"), key="optim.freeze")
+    check_patterns(PARAMS, ("backbone.*", "*.bias"), key="optim.freeze")
     with pytest.raises(ConfigError) as error:
-        check(PARAMS, patterns, key="optim.freeze")
+        check_patterns(PARAMS, patterns, key="optim.freeze")
     assert message in str(error.value)
+
+
+def test_of_many_parameters_only_the_nearest_are_named():
+    params = {f"layer{i}": {"kernel": np.ones(1), "bias": np.ones(1)} for i in range(30)}
+    with pytest.raises(ConfigError) as error:
+        check_patterns(params, ("12",), key="optim.freeze")
+    message = "config.optim.freeze has '12', which matches no parameter; the nearest are layer12.*, "
+    assert str(error.value).startswith(message) and str(error.value).count("layer") == 3
 
 
 def test_stopped_parameters_have_no_gradient_and_cost_nothing():
     def loss(params, mask):
-        params = stop(params, mask)
+        params = stop_gradients(params, mask)
         hidden = jnp.tanh(jnp.ones((5, 2)) @ params["backbone"]["conv1"]["kernel"])
         return jnp.sum(hidden @ params["fc"]["kernel"])
 

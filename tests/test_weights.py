@@ -2,10 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from jaxcv.errors import UserError
 from jaxcv.models import resnet
-from jaxcv.models.weights import check, fit, from_torch, summarize, to_torch
+from jaxcv.models.weights import check_rows, fit, from_torch, summarize, to_torch
 
 MODEL = resnet.Model(18, num_classes=3, width=4)
 SHAPES = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), train=False))
@@ -55,6 +56,28 @@ def test_there_and_back_is_bit_identical(variables):
         np.testing.assert_array_equal(again[name], state[name])
 
 
+class Tokens(nn.Module):
+    """With arrays that are no kernel, scale or bias."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(3, name="fc")(x + self.param("token", nn.initializers.normal(1.0), (1, 2, 3)))
+        gamma = self.param("gamma", nn.initializers.ones, (3,))
+        return x * gamma[None, None] + self.param("position", nn.initializers.normal(1.0), (1, 1, 2, 3))[0]
+
+
+def test_other_arrays_keep_their_names_and_axes():
+    variables = Tokens().init(jax.random.key(0), jnp.ones((1, 2, 3)))
+    state = to_torch(variables)
+    shapes = {"fc.bias": (3,), "fc.weight": (3, 3), "gamma": (3,), "position": (1, 1, 2, 3), "token": (1, 2, 3)}
+    assert {name: value.shape for name, value in state.items()} == shapes
+    for name in ("gamma", "position", "token"):
+        np.testing.assert_array_equal(state[name], variables["params"][name])
+    jax.tree.map(np.testing.assert_array_equal, from_torch(state, variables), variables)
+    _, rows = fit(state | {"position": np.ones((1, 3, 2, 3))}, variables)
+    assert outcomes(rows) == {"position": "mismatch"}  # is no convolution of an RGB image
+
+
 def test_half_precision_weights_become_float32(variables):
     state = {name: value.astype(np.float16) for name, value in to_torch(variables).items()}
     back = from_torch(state, SHAPES)
@@ -102,7 +125,7 @@ def test_one_channel_gets_the_sum_of_the_rgb_filters(variables):
     grey = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), train=False))
     taken, rows = fit(to_torch(variables), grey)
     assert outcomes(rows) == {"conv1.weight": "RGB summed"}
-    check(rows)
+    check_rows(rows)
     kernel = variables["params"]["conv1"]["kernel"]
     np.testing.assert_allclose(taken["params"]["conv1"]["kernel"], kernel.sum(2, keepdims=True), atol=1e-6)
     x = np.random.default_rng(0).standard_normal((1, 32, 32, 1), np.float32)
@@ -118,11 +141,11 @@ def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
     assert outcomes(rows) == {"bn1.weight": "missing", "fc.weight": "mismatch", "fc.bias": "mismatch"}
     assert taken["params"]["fc"]["kernel"] is None  # nothing is half used
     with pytest.raises(UserError, match=r"^x\.pth lack bn1\.weight; .* Say so\.$"):
-        check(rows, source="x.pth", remedy=" Say so.")
+        check_rows(rows, source="x.pth", remedy=" Say so.")
     with pytest.raises(UserError, match=r"hold fc\.(bias|weight) of shape \(1000.*\(and 1 more\)\.$"):
-        check(fit(state, SHAPES, allow=("bn1.*",))[1])
+        check_rows(fit(state, SHAPES, allow=("bn1.*",))[1])
     taken, rows = fit(state, SHAPES, allow=("fc.*", "bn1.*"))
-    check(rows)
+    check_rows(rows)
     assert set(outcomes(rows).values()) == {"fresh"}
     assert summarize(rows) == f"{len(rows) - 3} matched; fresh: bn1.weight, fc.bias, fc.weight"
 
@@ -130,6 +153,15 @@ def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
 def test_what_is_to_be_fresh_is_not_taken_though_it_fits(variables):
     state = to_torch(variables)
     taken, rows = fit(state, SHAPES, fresh=("layer4.1.conv*",))
-    check(rows)
+    check_rows(rows)
     assert outcomes(rows) == {"layer4.1.conv1.weight": "fresh", "layer4.1.conv2.weight": "fresh"}
     assert taken["params"]["layer4.1"]["conv1"]["kernel"] is None
+
+
+@pytest.mark.parametrize("pattern", ["bn1.scale", "bn1.weight", "backbone.bn1.scale", "backbone.bn1.weight"])
+def test_a_pattern_may_be_of_our_name_or_of_torchs(variables, pattern):
+    whole = {name: {"backbone": tree} for name, tree in variables.items()}
+    state = {name: value for name, value in to_torch(variables).items() if name != "bn1.weight"}
+    for given in ({"fresh": (pattern,)}, {"allow": (pattern,)}):
+        found = {row.name: row.outcome for row in fit(state, whole, **given)[1]}
+        assert found.pop("backbone.bn1.weight") == "fresh" and set(found.values()) == {"matched"}

@@ -1,4 +1,9 @@
-"""torch's state_dict to our variables and back: modules bear torch's names, so no model needs a table."""
+"""torch's state_dict to our variables and back: modules bear torch's names, so no model needs a table.
+
+Of the arrays a `kernel` is torch's `weight` with other axes, the `scale` of a norm its `weight`, and the statistics
+`mean` and `var` are its `running_mean` and `running_var`. Any other array (`bias`, a class token, ConvNeXt's `gamma`)
+has the same name and the same axes on both sides.
+"""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +17,6 @@ from jaxcv.errors import UserError
 _LEAVES = {
     "kernel": "weight",
     "scale": "weight",
-    "bias": "bias",
     "mean": "running_mean",
     "var": "running_var",
 }
@@ -31,7 +35,7 @@ class Row(NamedTuple):
 def to_torch(variables: Any) -> dict[str, np.ndarray]:
     """`variables` as a state_dict of numpy arrays, torch's names and axes: the inverse of `from_torch`."""
     return {
-        _torch_name(path): np.array(np.asarray(leaf).transpose(_torch_order(leaf.ndim)), order="C")
+        _torch_name(path): np.array(np.asarray(leaf).transpose(_torch_order(path, leaf)), order="C")
         for path, leaf in jax.tree.leaves_with_path(variables)
     }
 
@@ -44,7 +48,7 @@ def from_torch(state_dict: Mapping[str, np.ndarray], variables: Any) -> Any:
     BatchNorm's `num_batches_tracked` has no use here and is dropped.
     """
     rows, place = _match(state_dict, variables, allow=(), fresh=(), rename=lambda name: name)
-    check(rows)
+    check_rows(rows)
     return jax.tree.map_with_path(place, variables)
 
 
@@ -54,10 +58,11 @@ def fit(
     """What a network whose shapes are `variables` can take from a foreign `state_dict`, and a row for every tensor.
 
     The file may be the network's own, or that of its trunk `backbone`, or hold the network as its `backbone`: whichever
-    fits most names. A convolution of one channel gets the sum of the filters of an RGB one. Tensors whose names match
-    one of the patterns `allow` ("fc.*", of the network or of its trunk) may be missing or of another shape, these keep
-    their initial values; or be unexpected, these are not used. Those that match one of `fresh` keep their initial
-    values in any case. Returns a tree like `variables` with None where nothing was taken; for the rows see `check`.
+    fits most names. A convolution of one channel gets the sum of the filters of an RGB one. Tensors that match one of
+    the patterns `allow` ("fc.*") may be missing or of another shape, these keep their initial values; or be unexpected,
+    these are not used. Those that match one of `fresh` keep their initial values in any case. A pattern may be of our
+    name ("fc.kernel", as in config.optim.freeze) or of torch's ("fc.weight"), in the network or in its trunk. Returns a
+    tree like `variables` with None where nothing was taken; for the rows see `check_rows`.
     """
     renames = (
         lambda name: name,
@@ -70,7 +75,7 @@ def fit(
     return jax.tree.map_with_path(place, variables), rows
 
 
-def check(rows: list[Row], *, source: str = "The weights", remedy: str = "") -> None:
+def check_rows(rows: list[Row], *, source: str = "The weights", remedy: str = "") -> None:
     """UserError for the first tensor that is missing, has no place or another shape; counts the others."""
     for outcome, text in (
         ("missing", "lack {0.name}{more}; they must be those of this very model."),
@@ -99,9 +104,11 @@ def _match(state_dict, variables, *, allow, fresh, rename):
     if len(given) < len(kept):
         raise UserError(f"The weights hold two tensors of one name, inside and outside of {_PREFIX}*; keep one.")
     wanted = _wanted(variables)
+    own = {_torch_name(path): _own_name(path) for path, _ in jax.tree.leaves_with_path(variables)}
 
     def matches(name, patterns):
-        return any(fnmatchcase(n, pattern) for n in (name, name.removeprefix(_PREFIX)) for pattern in patterns)
+        names = {n.removeprefix(prefix) for n in (name, own.get(name, name)) for prefix in ("", _PREFIX)}
+        return any(fnmatchcase(n, pattern) for n in names for pattern in patterns)
 
     allowed = {name for name in (*given, *wanted) if matches(name, (*allow, *fresh))}
     rows, taken = [], {}
@@ -115,7 +122,7 @@ def _match(state_dict, variables, *, allow, fresh, rename):
             outcome, taken[name] = "matched", value
         elif name in allowed:
             outcome = "fresh"
-        elif len(shape) == 4 and value.shape == (shape[0], 3, *shape[2:]) and shape[1] == 1:
+        elif _is_one_channel_of(shape, value.shape) and own[name].endswith(".kernel"):
             outcome, taken[name] = "RGB summed", value.sum(1, keepdims=True)
         else:
             outcome = "mismatch"
@@ -128,25 +135,35 @@ def _match(state_dict, variables, *, allow, fresh, rename):
         value = taken.get(_torch_name(path))
         if value is None:
             return None
-        return np.array(value.transpose(np.argsort(_torch_order(value.ndim))), leaf.dtype, order="C")
+        return np.array(value.transpose(np.argsort(_torch_order(path, value))), leaf.dtype, order="C")
 
     return rows, place
 
 
+def _is_one_channel_of(shape, rgb):
+    return len(shape) == 4 and shape[1] == 1 and rgb == (shape[0], 3, *shape[2:])
+
+
 def _wanted(variables):
     """{torch's name: torch's shape} of a tree of arrays or shapes."""
-    shapes = {_torch_name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(variables)}
-    return {name: tuple(shape[i] for i in _torch_order(len(shape))) for name, shape in shapes.items()}
+    leaves = jax.tree.leaves_with_path(variables)
+    return {_torch_name(path): tuple(x.shape[i] for i in _torch_order(path, x)) for path, x in leaves}
+
+
+def _own_name(path):
+    """The parameter's name, see jaxcv/optim/parameters.py: the first entry is the collection, params or batch_stats."""
+    return jax.tree_util.keystr(path[1:], simple=True, separator=".")
 
 
 def _torch_name(path):
-    _, *modules, leaf = (entry.key for entry in path)  # the first is the collection, params or batch_stats
-    return ".".join([*modules, _LEAVES[leaf]])
+    *modules, leaf = _own_name(path).split(".")
+    return ".".join([*modules, _LEAVES.get(leaf, leaf)])
 
 
-def _torch_order(ndim):
-    """Our axes in torch's order: (h, w, in, out) -> (out, in, h, w), (in, out) -> (out, in).
+def _torch_order(path, x):
+    """Our axes in torch's order; those of a kernel are (h, w, in, out) -> (out, in, h, w), (in, out) -> (out, in).
 
     The kernel of a transposed convolution is (h, w, out, in) here and (in, out, h, w) there, so it needs no other rule.
     """
-    return (ndim - 1, ndim - 2, *range(ndim - 2)) if ndim > 1 else tuple(range(ndim))
+    axes = tuple(range(x.ndim))
+    return (*axes[:-3:-1], *axes[:-2]) if path[-1].key == "kernel" else axes

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxcv.models.layers import BatchNorm
-from jaxcv.optim.parameters import matches, stop
+from jaxcv.optim.parameters import matches, stop_gradients
 
 
 def freeze(loss: Callable, patterns: Sequence[str], *, statistics: bool = True) -> Callable:
@@ -23,7 +23,7 @@ def freeze(loss: Callable, patterns: Sequence[str], *, statistics: bool = True) 
     def frozen_loss(params: Any, model_state: Any, batch: dict, key: jax.Array) -> tuple:
         mask = matches(params, patterns)
         with _standing_still(mask) if statistics else nullcontext():
-            return loss(stop(params, mask), model_state, batch, key)
+            return loss(stop_gradients(params, mask), model_state, batch, key)
 
     return frozen_loss
 

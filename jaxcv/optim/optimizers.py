@@ -1,6 +1,8 @@
-"""Optimisers from config, as optax chains, with decay, learning rates and freezing by the parameters' names.
+"""Optimisers by name: a file here that has `optimizer`, or one of optax's, in the chain that all of them share.
 
-The order is torch's and that of BYOL's code: gradient -> clip -> decay -> momentum or Adam -> times -learning rate.
+A file's `optimizer(schedule, decay, *, options...)` gives the direction of a step, before the learning rate; `decay` is
+the weight decay, to stand where it belongs in it. The order is torch's and that of BYOL's code:
+gradient -> clip -> optimiser, with its decay -> times -learning rate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,57 +12,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcv.config import call, nearest
+from jaxcv.config import call, load_part, part_names
 from jaxcv.errors import ConfigError
-from jaxcv.optim.parameters import check, lookup, matches
-from jaxcv.optim.schedules import Schedule
-
-
-def sgd(schedule: Schedule, decay: Any, *, momentum: float = 0.9, nesterov: bool = False):
-    """SGD with momentum; the decay joins the gradient."""
-    return optax.chain(decay, optax.trace(momentum, nesterov))
-
-
-def rmsprop(schedule: Schedule, decay: Any, *, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0):
-    """RMSprop as in torch.optim.RMSprop: `eps` outside the root; the decay joins the gradient."""
-    return optax.chain(decay, optax.scale_by_rms(alpha, eps, eps_in_sqrt=False), optax.trace(momentum))
-
-
-def adam(schedule: Schedule, decay: Any, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
-    """Adam (arXiv 1412.6980); the decay joins the gradient, as in torch.optim.Adam."""
-    return optax.chain(decay, optax.scale_by_adam(b1, b2, eps))
-
-
-def adamw(schedule: Schedule, decay: Any, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
-    """Adam with decoupled weight decay (arXiv 1711.05101)."""
-    return optax.chain(optax.scale_by_adam(b1, b2, eps), decay)
-
-
-def lars(
-    schedule: Schedule,
-    decay: Any,
-    *,
-    momentum: float = 0.9,
-    trust_coefficient: float = 1e-3,
-    clip_lr: bool = False,
-):
-    """LARS (arXiv 1708.03888) as in BYOL's code: the learning rate is outside the momentum; 1-d params not adapted.
-
-    `clip_lr`: an array's rate is the smaller of the learning rate and its trust ratio, as in solo-learn.
-    """
-    return optax.chain(
-        decay,
-        optax.masked(scale_by_trust_ratio(trust_coefficient, schedule if clip_lr else None), not_bias_or_norm),
-        optax.trace(momentum),
-    )
-
-
-OPTIMIZERS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "adamw": adamw, "lars": lars}
+from jaxcv.optim.from_optax import optimizer_from_optax
+from jaxcv.optim.parameters import check_patterns, lookup, matches, not_bias_or_norm
 
 
 def make_optimizer(
     name: str,
-    schedule: Schedule,
+    schedule: optax.Schedule,
     *,
     weight_decay: float = 0.0,
     decay_all: bool = False,
@@ -82,8 +42,6 @@ def make_optimizer(
 
     Raises ConfigError; `init` does for patterns that match no parameter.
     """
-    if name not in OPTIMIZERS:
-        raise ConfigError(f"config.optim.name={name!r} is unknown; {nearest(name, list(OPTIMIZERS))}")
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in lr_multipliers):
         raise ConfigError('config.optim.lr_multipliers must be pairs, such as (("backbone.*", 0.1),).')
 
@@ -92,10 +50,18 @@ def make_optimizer(
         return jax.tree.map(lambda kind, excepted: (kind or decay_all) and not excepted, kinds, excepted)
 
     decay = optax.add_decayed_weights(weight_decay, decayed) if weight_decay else optax.identity()
+    options = options or {}
+    if name in part_names("optim", "optimizer"):
+        optimizer = load_part("optim", name, "optimizer", group="optim").optimizer
+        direction = call(optimizer, options, group=f"optim.{name}", schedule=schedule, decay=decay)
+        steps = [direction, optax.scale_by_learning_rate(schedule)]
+    else:
+        everywhere = decay_all and not no_decay
+        own_decay = {"weight_decay": weight_decay, "decayed": None if everywhere else decayed}
+        steps = [optimizer_from_optax(name, schedule, decay, **own_decay, options=options)]
     train = optax.chain(
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        call(OPTIMIZERS[name], options or {}, group=f"optim.{name}", schedule=schedule, decay=decay),
-        optax.scale_by_learning_rate(schedule),
+        *steps,
         scale_by_name(lr_multipliers),
         average_params(ema_decay) if ema_decay else optax.identity(),
     )
@@ -103,46 +69,14 @@ def make_optimizer(
     tx = optax.partition({"train": train, "keep": keep_params()}, lambda params: lookup(params, rules, "train"))
 
     def init(params: Any) -> Any:
-        check(params, no_decay, key="optim.no_decay")
-        check(params, [pattern for pattern, _ in lr_multipliers], key="optim.lr_multipliers")
-        check(params, freeze, key="optim.freeze")
+        check_patterns(params, no_decay, key="optim.no_decay")
+        check_patterns(params, [pattern for pattern, _ in lr_multipliers], key="optim.lr_multipliers")
+        check_patterns(params, freeze, key="optim.freeze")
         if all(jax.tree.leaves(matches(params, freeze))):
             raise ConfigError(f"config.optim.freeze={freeze!r} leaves nothing to train.")
         return tx.init(params)
 
     return optax.GradientTransformation(init, tx.update)
-
-
-def not_bias_or_norm(params: Any) -> Any:
-    """True for weight matrices and kernels; False for biases and the scales and offsets of norms, which are vectors."""
-    return jax.tree.map(lambda x: x.ndim > 1, params)
-
-
-class TrustRatioState(NamedTuple):
-    count: jax.Array  # int32 scalar
-
-
-def scale_by_trust_ratio(coefficient: float, clip_at: Schedule | None = None) -> optax.GradientTransformation:
-    """Scales each update by `coefficient` x |param| / |update| (L2 norms per array; by 1 where either is 0).
-
-    With a schedule as `clip_at`, learning rate x ratio = min(learning rate, coefficient x |param| / |update|).
-    """
-
-    def init(params: Any) -> TrustRatioState:
-        return TrustRatioState(jnp.zeros((), jnp.int32))
-
-    def update(updates: Any, state: TrustRatioState, params: Any) -> tuple:
-        def adapt(update: jax.Array, param: jax.Array) -> jax.Array:
-            size, norm = jnp.linalg.norm(param), jnp.linalg.norm(update)
-            ratio = coefficient * size / jnp.where(norm > 0, norm, 1)
-            if clip_at is not None:
-                lr = clip_at(state.count)
-                ratio = jnp.minimum(ratio / jnp.where(lr > 0, lr, 1), 1)
-            return update * jnp.where((size > 0) & (norm > 0), ratio, 1)
-
-        return jax.tree.map(adapt, updates, params), TrustRatioState(state.count + 1)
-
-    return optax.GradientTransformation(init, update)
 
 
 def scale_by_name(factors: Sequence[tuple[str, float]]) -> optax.GradientTransformation:

@@ -1,9 +1,11 @@
-"""Parameters by name: `backbone.layer4.0.conv1.kernel`, torch's name of the module and flax's of the array.
+"""Parameters by name.
+
+A parameter is called by its modules and its array, joined by dots: `backbone.layer4.0.conv1.kernel`. Modules bear
+torch's names, arrays flax's: kernel, bias, scale. Every pattern, digest and message uses this name.
 
 Patterns are those of fnmatch and match whole names: "backbone.*", "*.bias", "layer[34].*"; a * takes dots too.
 """
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcv.config import nearest
 from jaxcv.errors import ConfigError
 
 
@@ -29,7 +32,12 @@ def matches(params: Any, patterns: Sequence[str]) -> Any:
     return lookup(params, [(pattern, True) for pattern in patterns], False)
 
 
-def check(params: Any, patterns: Sequence[str], *, key: str) -> None:
+def not_bias_or_norm(params: Any) -> Any:
+    """True for weight matrices and kernels; False for biases and the scales and offsets of norms, which are vectors."""
+    return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+def check_patterns(params: Any, patterns: Sequence[str], *, key: str) -> None:
     """Raises ConfigError for the first pattern of config.`key` that matches no parameter, with the nearest that do."""
     if isinstance(patterns, str):
         raise ConfigError(f"config.{key} must be a tuple of patterns; write ({patterns!r},).")
@@ -38,13 +46,11 @@ def check(params: Any, patterns: Sequence[str], *, key: str) -> None:
         if not any(fnmatchcase(name, pattern) for name in names):
             parts = [name.split(".") for name in names]
             modules = {".".join(part[:i]) + ".*" for part in parts for i in range(1, len(part))}
-            near = difflib.get_close_matches(pattern, sorted(modules) + names, n=3, cutoff=0)
-            raise ConfigError(
-                f"config.{key} has {pattern!r}, which matches no parameter; the nearest are {', '.join(near)}."
-            )
+            hint = nearest(pattern, sorted(modules) + names)
+            raise ConfigError(f"config.{key} has {pattern!r}, which matches no parameter; {hint}")
 
 
-def stop(params: Any, mask: Any) -> Any:
+def stop_gradients(params: Any, mask: Any) -> Any:
     """The parameters, with no gradient where `mask` is True: there it is 0, and nothing is computed for it."""
     return jax.tree.map(lambda x, stopped: jax.lax.stop_gradient(x) if stopped else x, params, mask)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcv.experiment import Experiment, augmented
 from jaxcv.mesh import put
-from jaxcv.models.weights import check, summarize
+from jaxcv.models.weights import check_rows, summarize
 from jaxcv.optim.parameters import digest, matches
 from jaxcv.report import figures
 from jaxcv.run.pretrained import fit_weights
@@ -28,7 +28,7 @@ def named_weights(run: Run) -> Tree | None:
         return None
     weights, rows = fit_weights(run.experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
     remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
-    check(rows, source=f"The weights in {config.init_from}", remedy=remedy)
+    check_rows(rows, source=f"The weights in {config.init_from}", remedy=remedy)
     print(f"Weights of {config.init_from}: {summarize(rows)}")
     return weights
 

@@ -26,6 +26,11 @@ def by_name(tree: Any) -> dict[str, Any]:
     }
 
 
+def dotted(name: str) -> str:
+    """The name in messages, as everywhere: params.layer1.0.conv1.kernel. The record has slashes, as it always had."""
+    return name.replace("/", ".")
+
+
 def make_record(step: int, arrays: Mapping[str, np.ndarray]) -> dict:
     """What is to be kept beside `arrays`, as JSON: {"step", "arrays": {name: [dtype, shape, sha256]}, "sha256"}."""
     body = {"step": step, "arrays": {name: _facts(array) for name, array in arrays.items()}}
@@ -56,9 +61,9 @@ def check_arrays(arrays: Mapping[str, np.ndarray], record: Mapping[str, list]) -
     """Raises Damaged for the first array that is not what the record says."""
     for name in sorted(arrays.keys() | record.keys()):
         if name not in arrays or name not in record:
-            raise Damaged(f"{name} is {'missing' if name in record else 'not among what was saved'}")
+            raise Damaged(f"{dotted(name)} is {'missing' if name in record else 'not among what was saved'}")
         if _facts(arrays[name]) != record[name]:
-            raise Damaged(f"{name} is not what was saved: its SHA-256 differs")
+            raise Damaged(f"{dotted(name)} is not what was saved: its SHA-256 differs")
 
 
 def check_config(record: Mapping[str, list], wanted: Mapping[str, Any], path: Path) -> None:
@@ -71,12 +76,12 @@ def check_config(record: Mapping[str, list], wanted: Mapping[str, Any], path: Pa
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             whose = "that this config needs" if kind == "lacks" else "that this config does not have"
-            raise UserError(f"checkpoint {path} {kind} {min(names)}{more}, {whose}; {remedy}")
+            raise UserError(f"checkpoint {path} {kind} {dotted(min(names))}{more}, {whose}; {remedy}")
     for name, x in wanted.items():
         dtype, shape, _ = record[name]
         if (dtype, shape) != (str(x.dtype), list(x.shape)):
             raise UserError(
-                f"checkpoint {path}: {name} is {dtype}{shape} there, "
+                f"checkpoint {path}: {dotted(name)} is {dtype}{shape} there, "
                 f"but {x.dtype}{list(x.shape)} in this config; {remedy}"
             )
 

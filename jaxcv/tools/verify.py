@@ -18,7 +18,7 @@ from jaxcv.run.begin import describe
 from jaxcv.run.pretrained import read_config
 from jaxcv.run.resume import made_with
 from jaxcv.store.checkpoint import read_checkpoint, record_of, steps_in
-from jaxcv.store.digests import Damaged, by_name, make_record
+from jaxcv.store.digests import Damaged, by_name, dotted, make_record
 from jaxcv.store.folder import Folder
 
 SAME = "identical"
@@ -95,7 +95,7 @@ def _compare(folder: Folder, step: int, state: Any, metrics: Mapping, line: Mapp
         with suppress(Damaged):  # told in its own row
             saved, here = record_of(path), make_record(step, by_name(jax.device_get(state)))["arrays"]
             different = [name for name in saved if here.get(name) != saved[name]]
-            return f"step {step}: {different[0]} is not what was saved" if different else ""
+            return f"step {step}: {dotted(different[0])} is not what was saved" if different else ""
     return ""
 
 

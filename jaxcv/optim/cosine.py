@@ -1,0 +1,8 @@
+"""A learning rate that falls along half a cosine, as torch's CosineAnnealingLR, step by step."""
+
+import optax
+
+
+def schedule(lr: float, total_steps: int, warmup_steps: int, *, final_lr: float = 0.0) -> optax.Schedule:
+    """From `lr` at the end of the warm-up to `final_lr` at `total_steps`."""
+    return optax.schedules.warmup_cosine_decay_schedule(0.0, lr, warmup_steps, total_steps, final_lr)
