@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxcv.config import call, duration, load_part, require, without
 from jaxcv.data.pipeline import eval_batches, train_batches
-from jaxcv.data.source import SPLITS, Info, evenly, select
+from jaxcv.data.source import SPLITS, Info, evenly, outline_of, select
 from jaxcv.errors import ConfigError
 from jaxcv.evals.evaluator import EvalSetup, Evaluator, LeftOut
 from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
@@ -85,9 +85,11 @@ def build(config: Any) -> Experiment:
     task = build_task(config, info, total_steps=data.total_steps)
     schedule, tx = build_optimizer(config.optim, config.train.batch_size, data)
     compiled = build_compiled(config.train, config.optim, data, task, tx, seed=config.seed, mesh=mesh)
-    setup = EvalSetup(task, info, mesh)
+    setup = EvalSetup(task, info, mesh, compiled.batch)
     evaluators, left_out = build_evaluators(config.evals, setup)
-    best, notes = config.eval.best, [f"{name} is left out: {why}." for name, why in left_out.items()]
+    notes = [note for source in data.sources.values() for note in source.info.notes]
+    notes += [f"{name} is left out: {why}." for name, why in left_out.items()]
+    best = config.eval.best
     if best.rpartition("/")[2] in {metric for name in left_out for metric in _evaluator(name).METRICS}:
         notes.append(f"config.eval.best={best!r} is off: it is not measured.")
         best = ""
@@ -101,7 +103,7 @@ def build(config: Any) -> Experiment:
         evaluators=evaluators,
         periods={name: _period(config, name, data.steps_per_epoch) for name in evaluators},
         best=best,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -111,7 +113,11 @@ def build_data(options: Any, train: Any, evaluation: Any, *, seed: int, mesh: Me
     check_batch_size(mesh, evaluation.batch_size, key="eval.batch_size")
     module = load_part("data", options.name, "source", group="data")
     own = without(options, "name", "workers", "limit")
-    sources = {split: evenly(call(module.source, own, group="data", split=split), options.limit) for split in SPLITS}
+    sources = {}
+    for split in SPLITS:
+        source = call(module.source, own, group="data", split=split)
+        check_source(source, options.name)
+        sources[split] = evenly(source, options.limit)
     info, count = sources["train"].info, len(sources["train"])
     if count < train.batch_size:
         raise ConfigError(
@@ -285,11 +291,12 @@ def _forms(tree: Tree) -> dict[str, str]:
     return {name: f"{x.dtype}[{','.join(map(str, x.shape))}]" for name, (_, x) in zip(names, leaves)}
 
 
-def outline(config: Any, *, classes: int = 0) -> Info:
-    """What is known of the config's data without reading them; with `classes`, as if they had so many."""
+def outline(config: Any, *, classes: int = 0) -> Info | None:
+    """What is known of the config's data without reading them, None if nothing is; with `classes`, as if they had so
+    many."""
     module = load_part("data", config.data.name, "source", group="data")
-    info = module.outline(**without(config.data, "name"))
-    return info._replace(classes=tuple(map(str, range(classes)))) if classes else info
+    info = outline_of(module, without(config.data, "name", "workers", "limit"))
+    return info._replace(classes=tuple(map(str, range(classes)))) if info and classes else info
 
 
 def image_shape(task: Task, info: Info) -> tuple[int, int, int]:

@@ -57,6 +57,11 @@ def network(config: Any) -> tuple:
         fields = {"num_classes": CLASSES.value} if CLASSES.value else {}
         return make_model(config.model, **fields), parse(IMAGE.value) if IMAGE.value else config.image
     info = outline(config, classes=CLASSES.value)
+    if info is None:
+        raise ConfigError(
+            f"the data set {config.data.name!r} has no outline, so its images are not known without it; "
+            "summarise the network with --config=networks:NAME."
+        )
     task = build_task(config, info, total_steps=1)
     if not info.classes and getattr(task.model, "num_classes", None) is not None:
         print("The number of classes takes the data to know; here it is the network's own. Say it with --classes=N.")

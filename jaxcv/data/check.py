@@ -53,7 +53,12 @@ def _faults(source: Any) -> Iterator[str]:
 
 def _array_faults(example: Mapping[str, np.ndarray], info: Info) -> Iterator[str]:
     shape, last = tuple(info.shape), len(info.classes) - 1
-    expected = {"image": ("uint8", shape), "label": ("int32", ()), "mask": ("uint8 or int32", shape[:2])}
+    expected = {
+        "image": ("uint8", shape),
+        "label": ("int32", ()),
+        "labels": ("uint8", (last + 1,)),
+        "mask": ("uint8 or int32", shape[:2]),
+    }
     for key, (dtypes, shape) in expected.items():
         if key in example and (example[key].dtype.name not in dtypes.split(" or ") or example[key].shape != shape):
             yield f"{key} is {form(example[key])}, expected {dtypes} {shape} (info.shape is {info.shape})"
@@ -66,7 +71,7 @@ def _array_faults(example: Mapping[str, np.ndarray], info: Info) -> Iterator[str
             yield f"a mask has the label {bad[0]}, which is neither in 0..{last} nor info.ignore={info.ignore}"
     elif mask is not None and label is None:
         yield "an example has a mask, but info.palette has no colours; jaxcv.data.source.voc_palette makes some"
-    elif label is None and info.classes:
-        yield f"info.classes has {last + 1} names, but an example has neither label nor mask"
+    elif label is None and info.classes and "labels" not in example:
+        yield f"info.classes has {last + 1} names, but an example has neither label nor labels nor mask"
     elif label is not None and not 0 <= label <= last:
         yield f"a label is {label}, but info.classes has {last + 1} names"

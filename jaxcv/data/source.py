@@ -32,6 +32,7 @@ class Source(Protocol):
 
     image  uint8 (h, w, c), as `info.shape` says
     label  int32 (), in 0..len(info.classes)-1; not there where there are no classes
+    labels uint8 (len(info.classes),), 1 for each class that an image has, instead of label where it may have several
     mask   uint8 or int32 (h, w), the class of each pixel or `info.ignore`; not there where there are no masks
 
     Two attributes are optional: `names`, a string for each example, no two alike (see `names_of`); and

@@ -3,7 +3,7 @@
 The file also has METRICS, the names that it gives as far as they are known beforehand.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
@@ -18,6 +18,7 @@ class EvalSetup(NamedTuple):
     task: Task
     info: Any  # of the data, see jaxcv.data.source.Info
     mesh: Mesh
+    batch: Mapping[str, Any]  # shapes of a training batch
 
 
 class Subject(NamedTuple):
@@ -39,8 +40,8 @@ class LeftOut(Exception):
 
 def needs_classes(setup: EvalSetup) -> int:
     """The number of classes. Raises LeftOut where there are not two, or where the task gives no features."""
-    if len(setup.info.classes) < 2:
-        raise LeftOut("the data have no classes")
+    if len(setup.info.classes) < 2 or "label" not in setup.batch:
+        raise LeftOut("the images have no labels")
     if setup.task.predict is None:
         raise LeftOut("the task predicts no features")
     return len(setup.info.classes)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jaxcv.data.source import names_of
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.report.tables import closing_table
@@ -74,7 +75,7 @@ def _plot_end(run: Run, reported: int) -> None:
     batch = [source[i] for i in range(len(source))]
     results = Results(
         info=source.info,
-        names=source.names,
+        names=names_of(source),
         batch={name: np.stack([example[name] for example in batch]) for name in batch[0]},
         predictions=run.folder.read_examples(last=reported),
         arrays=run.folder.read_result_arrays(),

@@ -78,7 +78,8 @@ class Evaluations:
             values, _ = self._evaluation.evaluate(state, ("val", "test") if step == 0 else ("val",), names)
             predictions = self._evaluation.predict(state) if step in self._plan.kept else {}
         run.log.write(step, values)
-        told = [f"{name} {value:.4f}" for name, value in values.items() if name.endswith(TOLD)]
+        chosen = [name for name in values if name.endswith(TOLD)] or list(values)
+        told = [f"{name} {values[name]:.4f}" for name in chosen]
         self._progress.say(f"step {step}: {'  '.join(told)}")
         if is_first():
             if predictions:
