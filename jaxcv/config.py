@@ -42,9 +42,10 @@ def call(function: Callable, options: Mapping[str, Any], *, group: str, **given:
 
 def part_names(package: str, public: str) -> list[str]:
     """The modules of jaxcv.`package` that have the function or class `public`: a folder is its own registry."""
-    folder = Path(__file__).parent / package
+    folders = map(Path, import_module(f"jaxcv.{package}").__path__)
     marks = (f"\ndef {public}(", f"\nclass {public}(")
-    return sorted(path.stem for path in folder.glob("*.py") if any(mark in path.read_text() for mark in marks))
+    files = [path for folder in folders for path in folder.glob("*.py")]
+    return sorted(path.stem for path in files if any(mark in path.read_text() for mark in marks))
 
 
 def load_part(package: str, name: str, public: str, *, group: str) -> Any:

@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from jaxcv.config import call, duration, load_part, require, without
+from jaxcv.data.check import check_source
 from jaxcv.data.pipeline import eval_batches, train_batches
 from jaxcv.data.source import SPLITS, Info, evenly, outline_of, select
 from jaxcv.errors import ConfigError
