@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from jaxcv.errors import ConfigError
 HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
 
 
-def nearest(name: str, names: list[str]) -> str:
+def nearest(name: str, names: Sequence[str]) -> str:
     """Names the choices, the nearest first if one is near: the tail of an error message."""
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(sorted(names)) or '(none)'}."
