@@ -21,9 +21,9 @@ def main() -> int:
     if name in ("-h", "--help"):
         program = shlex.join(manifest.program())
         lines = command.table({name: first_line(path) for name, path in known.items()})
-        print(f"{program} COMMAND [--FLAG=VALUE ...]\n\n{lines}\n\n{program} COMMAND --help says more of one.")
+        command.say(f"{program} COMMAND [--FLAG=VALUE ...]\n\n{lines}\n\n{program} COMMAND --help says more of one.")
     elif name == "--version":
-        print(command.version())
+        command.say(command.version())
     elif name in known:
         return import_module(f"jaxcv.launch.{known[name].stem}").main(arguments)
     else:

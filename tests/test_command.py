@@ -281,6 +281,13 @@ def test_the_package_offers_its_functions_and_loads_no_jax():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
 
 
+def test_a_reader_that_has_had_enough_is_no_error():
+    process = subprocess.Popen([sys.executable, "-m", "jaxcv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(timeout=60) == 0
+    process.stderr.close()
+
+
 def test_a_command_runs(jaxcv_says):
     code, out, err = jaxcv_says("summary", "--config", "networks:basenet")
     assert (code, err) == (0, "") and "4,414" in out

@@ -1,5 +1,6 @@
 """What all commands under launch/ share: their help, their config, and errors as one line with a non-zero exit."""
 
+import faulthandler
 import os
 import re
 import shlex
@@ -49,11 +50,11 @@ def run(
         add_flags(parser)
         args = parse(parser, arguments)
         if args.version:
-            print(version())
+            say(version())
         elif args.help:
-            print(_help(parser, args), end="")
+            say(_help(parser, args))
         elif getattr(args, "print_config", False):
-            print(config(args).to_json(indent=2))
+            say(config(args).to_json(indent=2))
         else:
             work(args)
     except UserError as error:
@@ -98,11 +99,20 @@ def default_workdir(args: Namespace) -> Path:
 
 def quiet() -> None:
     """Silences what libraries log of an error that they also raise. Where one array of a checkpoint fails, orbax ends
-    the event loop of the others, which tell it in ways of their own."""
+    the event loop of the others, which tell it in ways of their own. Only a crash inside a library is told: where."""
+    faulthandler.enable()
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
     sys.unraisablehook = lambda what: str(what.exc_value) == "Event loop is closed" or sys.__unraisablehook__(what)
+
+
+def say(text: str) -> None:
+    """Prints. It is no error if the reader, such as `head`, has had enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at exit
 
 
 def tell(error: object) -> int:
@@ -132,7 +142,7 @@ def _help(parser: ArgumentParser, args: Namespace) -> str:
         parser.epilog = "\n".join(["keys and their values:", *values])
     elif "config" in args:
         parser.epilog = f"configs; --help --config=NAME says more of one:\n{table(configs.available())}"
-    return parser.format_help()
+    return parser.format_help().rstrip()
 
 
 def _quoted(text: str) -> str:
