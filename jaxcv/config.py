@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from jaxcv.errors import ConfigError
 HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
 
 
-def nearest(name: str, names: list[str]) -> str:
+def nearest(name: str, names: Sequence[str]) -> str:
     """The tail of an error message: the choice that is near, else all choices, or of many the nearest."""
     if near := difflib.get_close_matches(name, names, n=1):
         return f"did you mean {near[0]!r}?"

@@ -1,6 +1,6 @@
 """Measures what a config's train step costs: a short table, and a line of JSON.
 
-python launch/bench.py --config=configs/byol.py[:VARIANT,...] [--steps=20] [--json=FILE]
+jaxcv bench --config=NAME[:VARIANT,...] [--steps=20] [--json=FILE]
 
 Everything is timed after one warm-up step, on real batches that are read ahead as in training. `model` is the step less
 data wait and augmentation; FLOPs are XLA's count for one device's share of the step; the peak is the fastest product
@@ -9,16 +9,19 @@ of square matrices, in the model's dtype, that this device computes here and now
 
 import json
 import resource
+import sys
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import flags
+from jaxcv.tools import command, flags
 
-from jaxcv.tools import command
 
-STEPS = flags.DEFINE_integer("steps", 20, "steps to time", lower_bound=1)
-JSON = flags.DEFINE_string("json", "", "file for the numbers as JSON; empty: print them")
+def add_flags(parser: ArgumentParser) -> None:
+    flags.config(parser)
+    flags.integer(parser, "--steps", 20, "steps to time", at_least=1)
+    flags.text(parser, "--json", "FILE", "file for the numbers as JSON; without it they are printed")
 
 
 def measure(config: Any, steps: int) -> dict[str, Any]:
@@ -61,7 +64,6 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     peak = matmul_peak(getattr(config.model, "dtype", "float32"))
     used = (device.memory_stats() or {}).get("peak_bytes_in_use")
     return {
-        "config": flags.FLAGS["config"].config_filename,
         "device": f"{jax.device_count()} x {device.device_kind}",
         "jax": jax.__version__,
         "batch_size": config.train.batch_size,
@@ -132,18 +134,21 @@ def rows(numbers: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def main() -> None:
+def bench(args: Namespace) -> None:
     from jaxcv.report.tables import closing_table
     from jaxcv.store.files import write_json
 
-    numbers = measure(command.config(), STEPS.value)
+    numbers = {"config": args.config, **measure(command.config(args), args.steps)}
     closing_table(f"{numbers['config']}, batch {numbers['batch_size']}", rows(numbers))
-    if JSON.value:
-        write_json(JSON.value, numbers)
+    if args.json:
+        write_json(args.json, numbers)
     else:
         print(json.dumps(numbers))
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(bench, arguments, doc=__doc__, add_flags=add_flags)
+
+
 if __name__ == "__main__":
-    command.define_config()
-    command.run(main)
+    sys.exit(main())

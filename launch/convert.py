@@ -1,36 +1,40 @@
 """Moves weights between torch's files and runs.
 
-python launch/convert.py --weights=FILE --config=configs/NAME.py[:VARIANT,...] --workdir=DIR [--allow-missing='fc.*']
+jaxcv convert --weights=FILE --config=NAME[:VARIANT,...] --workdir=DIR [--allow-missing='fc.*']
     makes DIR a run of that config at step 0 whose network has the weights of FILE (.safetensors, .pth, or another run's
-    workdir); launch/main.py goes on from there.  --dry-run only prints what fits.
-python launch/convert.py --workdir=DIR --export=FILE.safetensors
+    workdir); jaxcv train goes on from there.  --dry-run only prints what fits.
+jaxcv convert --workdir=DIR --export=FILE.safetensors
     writes the network of a run (of BYOL: the online encoder) under torch's names; torchvision takes it strict=True.
 """
 
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
 from jaxcv.errors import UserError
-from jaxcv.tools import command
-
-WEIGHTS = flags.DEFINE_string("weights", "", "file or workdir to take weights from")
-EXPORT = flags.DEFINE_string("export", "", ".safetensors file to write")
-WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run")
-ALLOW = flags.DEFINE_string("allow-missing", "", "patterns of tensors that may be missing or unused, 'fc.*,...'")
-DRY_RUN = flags.DEFINE_bool("dry-run", False, "print the table and write nothing")
+from jaxcv.tools import command, flags
 
 
-def main() -> None:
-    if bool(WEIGHTS.value) == bool(EXPORT.value):
+def add_flags(parser: ArgumentParser) -> None:
+    flags.config(parser)
+    flags.text(parser, "--weights", "PATH", "file or workdir to take weights from")
+    flags.text(parser, "--export", "FILE", ".safetensors file to write")
+    flags.text(parser, "--workdir", "DIR", "folder of the run")
+    flags.text(parser, "--allow-missing", "PATTERNS", "of tensors that may be missing or unused, 'fc.*,...'")
+    flags.switch(parser, "--dry-run", "print the table and write nothing")
+
+
+def convert(args: Namespace) -> None:
+    if bool(args.weights) == bool(args.export):
         raise UserError("say one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one).")
-    if not WORKDIR.value and not DRY_RUN.value:
+    if not args.workdir and (args.export or not args.dry_run):
         raise UserError("say --workdir=DIR, the folder of the run.")
-    if EXPORT.value:
-        export(Path(WORKDIR.value), Path(EXPORT.value))
+    if args.export:
+        export(Path(args.workdir), Path(args.export))
     else:
-        take(command.config(), WEIGHTS.value)
+        take(command.config(args), args)
 
 
 def export(workdir: Path, file: Path) -> None:
@@ -42,29 +46,32 @@ def export(workdir: Path, file: Path) -> None:
     print(f"{file}: {len(state_dict)} tensors, {sum(x.size for x in state_dict.values()):,} values")
 
 
-def take(config: Any, source: str) -> None:
+def take(config: Any, args: Namespace) -> None:
     from jaxcv.experiment import build
     from jaxcv.models.weights import check_rows
     from jaxcv.report.tables import closing_table
     from jaxcv.run import train
     from jaxcv.run.pretrained import fit_weights
 
-    experiment = build(config)
-    weights, rows = fit_weights(experiment, source, list(filter(None, ALLOW.value.split(","))))
+    source, experiment = args.weights, build(config)
+    weights, rows = fit_weights(experiment, source, list(filter(None, args.allow_missing.split(","))))
     columns = ("in the file", "in the model", "")
     table = {row.name: dict(zip(columns, (shape(row.given), shape(row.wanted), row.outcome))) for row in sorted(rows)}
     closing_table(source, table)
     remedy = " What may be missing or unused is named by --allow-missing='fc.*,...'."
     check_rows(rows, source=f"The weights in {source}", remedy=remedy)
-    if not DRY_RUN.value:
-        train.start(config, Path(WORKDIR.value), experiment, weights)
-        print(f"{WORKDIR.value} is at step 0 with these weights.")
+    if not args.dry_run:
+        train.start(config, Path(args.workdir), experiment, weights)
+        print(f"{args.workdir} is at step 0 with these weights.")
 
 
 def shape(sizes: tuple[int, ...] | None) -> str:
     return "-" if sizes is None else " x ".join(map(str, sizes)) or "1"
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(convert, arguments, doc=__doc__, add_flags=add_flags)
+
+
 if __name__ == "__main__":
-    command.define_config()
-    command.run(main)
+    sys.exit(main())

@@ -1,32 +1,40 @@
 """A picture of what the network will see: images of the training split, each augmented several times.
 
-python launch/preview.py --config=configs/byol.py[:VARIANT,...] [--out=preview.png] [--rows=6]
+jaxcv preview --config=NAME[:VARIANT,...] [--out=preview.png] [--rows=6]
 
 The first row shows the images, the others what the first steps draw for them; masks stand below their images.
 """
 
-from absl import flags
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
-from jaxcv.tools import command
-
-OUT = flags.DEFINE_string("out", "preview.png", "file to write")
-ROWS = flags.DEFINE_integer("rows", 6, "draws of each image", lower_bound=1)
-COUNT = flags.DEFINE_integer("count", 8, "images", lower_bound=1)
+from jaxcv.tools import command, flags
 
 
-def main() -> None:
+def add_flags(parser: ArgumentParser) -> None:
+    flags.config(parser)
+    flags.text(parser, "--out", "FILE", "file to write", default="preview.png")
+    flags.integer(parser, "--rows", 6, "draws of each image", at_least=1)
+    flags.integer(parser, "--count", 8, "images", at_least=1)
+
+
+def preview(args: Namespace) -> None:
+    config = command.config(args)
     from jaxcv.experiment import build
     from jaxcv.report.figures import image_rows
     from jaxcv.run.begin import pictures
 
-    config = command.config()
     experiment = build(config)
     with experiment.data.open_batches(start=0) as batches:
-        batch = {name: value[: COUNT.value] for name, value in next(batches).items()}
-    image_rows(pictures(experiment, batch, draws=ROWS.value), OUT.value, count=COUNT.value)
-    print(f"{OUT.value}: {COUNT.value} training images and {ROWS.value} draws of each")
+        batch = {name: value[: args.count] for name, value in next(batches).items()}
+    image_rows(pictures(experiment, batch, draws=args.rows), args.out, count=args.count)
+    print(f"{args.out}: {args.count} training images and {args.rows} draws of each")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(preview, arguments, doc=__doc__, add_flags=add_flags)
 
 
 if __name__ == "__main__":
-    command.define_config()
-    command.run(main)
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """What a config's network costs: layers, parameters, FLOPs, memory; no data is read, nothing is compiled.
 
-python launch/summary.py --config=configs/byol.py[:VARIANT,...] [--image=HxWxC] [--classes=N] [--connections]
-python launch/summary.py --config=configs/networks.py:NETWORK ...
+jaxcv summary --config=NAME[:VARIANT,...] [--image=HxWxC] [--classes=N] [--connections]
+jaxcv summary --config=networks:NETWORK ...
 
 FLOPs are those of one image's forward pass in layers with a kernel, a multiply-add counted as two. Memory is that of
 the config's batch on one device; activations are the outputs of all layers. --image is what the network sees, by
@@ -9,27 +9,32 @@ default what the config's data and augmentation give; --classes is needed where 
 --connections prints outputs, weights and connections as in a colourisation network's size table.
 """
 
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from typing import Any
 
-from absl import flags
-
 from jaxcv.errors import ConfigError
-from jaxcv.tools import command
-
-IMAGE = flags.DEFINE_string("image", "", "the image's height x width x channels, such as 224x224x3")
-CLASSES = flags.DEFINE_integer("classes", 0, "number of classes; 0: what the data say", lower_bound=0)
-CONNECTIONS = flags.DEFINE_bool("connections", False, "print outputs, weights and connections")
+from jaxcv.tools import command, flags
 
 
-def main() -> None:
+def add_flags(parser: ArgumentParser) -> None:
+    flags.config(parser)
+    flags.text(parser, "--image", "HxWxC", "what the network sees, such as 224x224x3")
+    flags.integer(parser, "--classes", 0, "number of classes; 0: what the data say", at_least=0)
+    flags.switch(parser, "--connections", "print outputs, weights and connections")
+
+
+def summarize(args: Namespace) -> None:
+    config = command.config(args)
+    image = parse(args.image) if args.image else None
     from jaxcv.experiment import make_tx
     from jaxcv.report.tables import closing_table, markdown
     from jaxcv.tools import summary
 
-    config = command.config()
-    model, shape = network(config)
+    model, shape = network(config, image, args.classes)
     rows, _ = summary.trace(model, (1, *shape), train=False)
-    if CONNECTIONS.value:
+    if args.connections:
         table = summary.size_table(rows)
         total = ("total", "", *(sum(getattr(row, name) for row in table) for name in table[0]._fields[2:]))
         print(markdown(table[0]._fields, [*table, total]))
@@ -49,14 +54,14 @@ def main() -> None:
     )
 
 
-def network(config: Any) -> tuple:
-    """The network and the shape of the images that it is trained on."""
+def network(config: Any, image: tuple[int, ...] | None, classes: int) -> tuple:
+    """The network and the shape of the images that it is trained on: `image`, if given."""
     from jaxcv.experiment import build_task, image_shape, make_model, outline
 
     if "task" not in config:
-        fields = {"num_classes": CLASSES.value} if CLASSES.value else {}
-        return make_model(config.model, **fields), parse(IMAGE.value) if IMAGE.value else config.image
-    info = outline(config, classes=CLASSES.value)
+        fields = {"num_classes": classes} if classes else {}
+        return make_model(config.model, **fields), image or config.image
+    info = outline(config, classes=classes)
     if info is None:
         raise ConfigError(
             f"the data set {config.data.name!r} has no outline, so its images are not known without it; "
@@ -65,7 +70,7 @@ def network(config: Any) -> tuple:
     task = build_task(config, info, total_steps=1)
     if not info.classes and getattr(task.model, "num_classes", None) is not None:
         print("The number of classes takes the data to know; here it is the network's own. Say it with --classes=N.")
-    return task.model, parse(IMAGE.value) if IMAGE.value else image_shape(task, info)
+    return task.model, image or image_shape(task, info)
 
 
 def cells(row: Any) -> list:
@@ -83,6 +88,9 @@ def parse(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(summarize, arguments, doc=__doc__, add_flags=add_flags)
+
+
 if __name__ == "__main__":
-    command.define_config()
-    command.run(main)
+    sys.exit(main())

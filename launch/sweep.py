@@ -1,6 +1,6 @@
 """Runs every row of the table that a config declares, for every seed, and writes the table.
 
-python launch/sweep.py --config=configs/fashion_mnist.py:ablation [--config.KEY=VALUE ...] [--workdir=DIR]
+jaxcv sweep --config=fashion_mnist:ablation [--config.KEY=VALUE ...] [--workdir=DIR]
 
 config.sweep has `rows`, each {"name", "set": what differs from the config}, `seeds`, `metrics`, and `reference`,
 (row, value) pairs to be shown beside the first metric. Each run has its workdir DIR/ROW/SEED; those that are finished
@@ -8,31 +8,38 @@ are not run again, others go on where they stopped. DIR gets table.md, table.csv
 `epochs`, numbers of epochs, epochs.md, .csv and .tex with the first metric on the split val after each of them.
 """
 
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
-
-from absl import flags
 
 from jaxcv.errors import ConfigError
 from jaxcv.store.stop import on_signals
-from jaxcv.tools import command
-
-WORKDIR = flags.DEFINE_string("workdir", None, "folder of the sweep (default: runs/, named after the command's config)")
+from jaxcv.tools import command, flags
 
 
-def workdir() -> Path:
-    return Path(WORKDIR.value or command.default_workdir())
+def add_flags(parser: ArgumentParser) -> None:
+    flags.config(parser)
+    flags.text(parser, "--workdir", "DIR", "folder of the sweep; without it one in runs/, named after the config")
 
 
-def main() -> None:
+def workdir(args: Namespace) -> Path:
+    return Path(args.workdir or command.default_workdir(args))
+
+
+def run(args: Namespace) -> None:
     should_stop = on_signals()
+    config = command.config(args)
+    if "sweep" not in config:
+        raise ConfigError("this config declares no sweep; run it with jaxcv train.")
     from jaxcv.tools import sweep
 
-    config = command.config()
-    if "sweep" not in config:
-        raise ConfigError("this config declares no sweep; run it with launch/main.py.")
-    sweep.run(config, workdir(), should_stop=should_stop)
+    sweep.run(config, workdir(args), should_stop=should_stop)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(run, arguments, doc=__doc__, add_flags=add_flags, workdir=workdir)
 
 
 if __name__ == "__main__":
-    command.define_config()
-    command.run(main, workdir)
+    sys.exit(main())

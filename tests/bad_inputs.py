@@ -71,6 +71,7 @@ def answer(command: list[str], root: Path) -> tuple[str, bool]:
 def rows(root: Path) -> Iterator[tuple[str, list[str]]]:
     """(title, command) one by one; what the command reads is there when it is yielded."""
     yield from of_the_command_line()
+    yield from of_a_config_file(root)
     yield from of_the_config()
     for files in (fashion_mnist, cifar10, image_folder, mask_folder, coco, flowers17):
         folder = root / files.__name__
@@ -82,20 +83,44 @@ def rows(root: Path) -> Iterator[tuple[str, list[str]]]:
 def of_the_command_line() -> Iterator[tuple[str, list[str]]]:
     yield "no config", ["main.py"]
     yield "config file that is not there", ["main.py", "--config=configs/bjol.py"]
+    yield "config name that is not there", ["main.py", "--config=bjol"]
+    yield "config name of nothing", ["main.py", "--config=zzz"]
+    yield "config file elsewhere", ["main.py", "--config=elsewhere/byol.py"]
+    yield "no config behind its flag", ["main.py", "--config"]
+    yield "unknown variant of a name", ["main.py", "--config=byol:tinny"]
     yield "unknown variant", ["main.py", "--config=configs/byol.py:tinny"]
     yield "a word that is no flag", [*HORSES, "resume"]
     yield "unknown flag", [*HORSES, "--wrokdir=x"]
     yield "unknown key", [*HORSES, "--config.optim.lrr=1"]
     yield "unknown key of a group", [*HORSES, "--config.optim.adam.beta=1"]
     yield "unknown group", [*HORSES, "--config.optimizer.lr=1"]
+    yield "key without a value", [*HORSES, "--config.optim.lr"]
+    yield "key of a command without a config", ["predict.py", "--config.optim.lr=1"]
     yield "word for a number", [*HORSES, "--config.optim.lr=fast"]
     yield "fraction for a whole number", [*HORSES, "--config.train.batch_size=1.5"]
+    yield "number for a group", [*HORSES, "--config.optim=1"]
+    yield "word for a switch", [*HORSES, "--override=maybe"]
+    yield "word for the number of a flag", ["bench.py", *HORSES[1:], "--steps=many"]
+    yield "no steps to time", ["bench.py", *HORSES[1:], "--steps=0"]
     yield "sweep of a config without one", ["sweep.py", "--config=configs/colorize.py:tiny"]
     yield "predict without a run", ["predict.py"]
     yield "convert without a task", ["convert.py"]
     yield "verify without a run", ["verify.py", "--workdir=/nowhere"]
     yield "summary of an odd shape", ["summary.py", "--config=configs/byol.py:tiny", "--image=32"]
     yield "half of the flags of several processes", [*HORSES, "--num_processes=2"]
+
+
+def of_a_config_file(root: Path) -> Iterator[tuple[str, list[str]]]:
+    for title, text in (
+        ("that is no Python", "def get_config(:"),
+        ("that fails", "import nothing_of_this_name"),
+        ("whose function fails", "def get_config(arg):\n    return 1 / 0"),
+        ("without get_config", "config = {}"),
+        ("that returns nothing", "def get_config(arg):\n    pass"),
+        ("that takes no variant", "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict()"),
+    ):
+        (root / "mine.py").write_text(text)
+        yield f"config file {title}", ["main.py", f"--config={root}/mine.py:tiny"]
 
 
 def of_the_config() -> Iterator[tuple[str, list[str]]]:

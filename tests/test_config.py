@@ -1,14 +1,10 @@
-"""Options by name, durations, changes between configs, and the flags of the commands."""
-
-import sys
-from pathlib import Path
+"""Options by name, durations, and changes between configs."""
 
 import pytest
 from ml_collections import ConfigDict
 
 from jaxcv import config
 from jaxcv.errors import ConfigError
-from jaxcv.tools import command
 
 
 def function(given, *, needed, size=3):
@@ -67,17 +63,3 @@ def test_require_names_the_first_missing_key():
     config.require(ConfigDict({"a": {"b": 1}}), "a", "a.b")
     with pytest.raises(ConfigError, match="config.a.c is missing"):
         config.require(ConfigDict({"a": {"b": 1}}), "a.b", "a.c")
-
-
-@pytest.mark.parametrize(
-    ("flags", "folder"),
-    [
-        (["--config=configs/byol.py"], "byol"),
-        (["--config=configs/byol.py:cifar10,small"], "byol-cifar10-small"),
-        (["--config=configs/byol.py", "--config.optim.lr=0.3", "--config.data.dir=/x"], "byol-optim.lr=0.3"),
-        (["--config=a/b.py:c", "--config.augment.size=(1, 2)"], "b-c-augment.size=_1,_2_"),
-    ],
-)
-def test_the_default_workdir_is_named_after_the_command(flags, folder, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["main.py", *flags])
-    assert command.default_workdir() == Path("runs") / folder

@@ -56,13 +56,11 @@ def test_a_networks_gradient_has_no_scatter(name):
 
 def test_xla_is_told_and_knows_the_flag_where_there_is_no_gpu_too():
     code = """if True:
-        import os, sys
-        from absl import flags
-        from jaxcv.tools import command
-        command.define_config()
-        sys.argv += ["--config=configs/colorize.py:tiny", "--config.deterministic=True"]
-        flags.FLAGS(sys.argv)
-        command.config()
+        import os
+        from jaxcv.tools import command, flags
+        parser = flags.make_parser("")
+        flags.config(parser)
+        command.config(flags.parse(parser, ["--config=colorize:tiny", "--config.deterministic=True"]))
         import jax
         print(jax.jit(lambda x: x + 1)(1), os.environ["XLA_FLAGS"])
     """

@@ -280,9 +280,9 @@ BUG = """if True:
     from jaxcv.tools import command
     from jaxcv.errors import UserError
     kind, folder = sys.argv.pop(), Path(sys.argv.pop())
-    def main():
+    def work(args):
         raise {"bug": KeyError("x"), "user": UserError("no such thing.")}[kind]
-    command.run(main, lambda: folder)
+    sys.exit(command.run(work, doc="", add_flags=lambda parser: None, workdir=lambda args: folder))
 """
 
 

@@ -24,14 +24,14 @@ def test_summary_needs_no_data_and_counts_what_is_published():
     assert code == 0 and "4,414" in out, err
 
 
-def test_features_of_a_folder(whole, tmp_path):
-    data_files.class_folders(tmp_path / "images", {"x": 2})
-    code, out, err = runs.run("predict.py", f"--workdir={whole[0]}", f"--images={tmp_path / 'images'}")
-    header, *rows = out.splitlines()
-    assert code == 0 and header.startswith("file,feature_0,feature_1,"), err
-    assert [row.split(",")[0] for row in rows] == ["x/000.png", "x/001.png"] and rows[0][9:] != rows[1][9:]
-    code, _, err = runs.run("predict.py", f"--workdir={whole[0]}", f"--images={tmp_path / 'none'}")
-    assert code == 1 and err == f"error: there is no folder {tmp_path / 'none'}; name one that holds images.\n"
+def test_predict_writes_the_features_of_byol_to_the_terminal(whole, tmp_path):
+    data_files.picture(tmp_path / "a.png")
+    code, out, err = runs.run("predict.py", "--workdir", whole[0], f"--images={tmp_path}")
+    assert code == 0, err
+    header, row = (line.split(",") for line in out.splitlines())
+    assert header[:2] == ["file", "feature_0"] and row[0] == "a.png"
+    assert len(row) == len(header) == 1 + 8 * 4  # ResNet-18 of width 4
+    assert all(float(value) >= 0 for value in row[1:])  # behind a ReLU
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,12 @@ def test_features_of_a_folder(whole, tmp_path):
         (["predict.py"], "say --workdir=DIR, the folder of a run, and --images=DIR, the images to predict."),
         (["convert.py"], "say one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one)."),
         (["convert.py", "--weights=x"], "say --workdir=DIR, the folder of the run."),
-        (["sweep.py", TINY], "this config declares no sweep; run it with launch/main.py."),
+        (["convert.py", "--export=x", "--dry-run"], "say --workdir=DIR, the folder of the run."),
+        (["sweep.py", TINY], "this config declares no sweep; run it with jaxcv train."),
         (["summary.py", TINY, "--image=32"], "--image=32 must be height x width x channels, such as 224x224x3."),
         (
             ["main.py"],
-            "say what to run: --config=configs/NAME.py, with :VARIANT behind it for another than the default.",
+            "say what to run: --config=NAME, with :VARIANT behind it for another than the default.",
         ),
     ],
 )

@@ -144,8 +144,8 @@ def test_scales_angles_and_places_are_uniform(monkeypatch):
     ("options", "message"),
     [
         ({"rotat": {"degrees": 1}}, "unknown op 'rotat': did you mean 'rotate'"),
-        ({"order": ("zzz",)}, "unknown op in order 'zzz': use resize, scale, rotate, crop, flip, jitter, gray, blur$"),
-        ({"crop": {"sizes": 8}}, "unknown option of crop 'sizes': did you mean 'size' .of size, fill"),
+        ({"order": ("zzz",)}, "'zzz': choose one of blur, crop, flip, gray, jitter, resize, rotate, scale.$"),
+        ({"crop": {"sizes": 8}}, "unknown option of crop 'sizes': did you mean 'size'"),
         ({"crop": {"fill": 1}}, "crop needs the option 'size'"),
         ({"flip": {"p": -1}}, r"flip.p must be a probability in \[0, 1\], not -1"),
         ({"order": ("crop",), "flip": {"p": 0.5}}, "flip has options, so order must hold it once, not 0 times"),

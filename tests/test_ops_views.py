@@ -62,7 +62,10 @@ def test_an_absent_op_is_not_traced():
     [
         ({"blurr": {"p": 1}}, "unknown op 'blurr': did you mean 'blur'"),
         ({"order": ("crop", "flop")}, "unknown op in order 'flop': did you mean 'flip'"),
-        ({"order": ("zzz",)}, "unknown op in order 'zzz': use resize, center_crop, crop, pad_crop, rotate"),
+        (
+            {"order": ("zzz",)},
+            "unknown op in order 'zzz': choose one of autoaugment, blur, center_crop, crop, erase, flip, gray",
+        ),
         ({"pad_crop": {"size": 32}}, "pad_crop needs the option 'padding'"),
         ({"resize": {"siz": 32}}, "unknown option of resize 'siz': did you mean 'size'"),
         ({"jitter": {"brightnes": 1}}, "unknown option of jitter 'brightnes': did you mean 'brightness'"),

@@ -136,7 +136,7 @@ def test_mistakes_of_the_place_get_one_line(whole, tmp_path, cache):
         ),
         ([TINY, f"--workdir={tmp_path / 'other'}", "--config.model.width=8"], {}, other),
         (["--config=configs/byol.py:tinny"], {}, "configs/byol.py has no variant 'tinny'"),
-        (["--config=configs/bjol.py"], {}, "No such file or directory: 'configs/bjol.py'"),
+        (["--config=configs/bjol.py"], {}, "; did you mean 'configs/byol.py'?"),
     ]
     for flags, options, message in cases:
         if not any(flag.startswith("--workdir") for flag in flags):

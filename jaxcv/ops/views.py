@@ -1,6 +1,5 @@
 """From a config's options to views of a batch on device: one of each image to classify it, or two as in BYOL."""
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxcv.config import nearest
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.ops.autoaugment import random_autoaugment, random_randaugment
 from jaxcv.ops.blur import random_gaussian_blur
@@ -48,9 +48,7 @@ OPS = {
 def _check_known(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r} (of {', '.join(known)})?" if close else f"use {', '.join(known)}"
-            raise ConfigError(f"unknown {kind} {name!r}: {hint}")
+            raise ConfigError(f"unknown {kind} {name!r}: {nearest(name, known)}")
 
 
 def _check_options(name: str, options: Mapping, op: Callable) -> None:

@@ -4,6 +4,7 @@ repeated."""
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,21 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
         "data": dict(data),
         "time": {"start": datetime.now(UTC).isoformat(timespec="seconds")},
     }
+
+
+def program() -> list[str]:
+    """The words that started this process, before its arguments: jaxcv, python -m jaxcv, or python launch/main.py."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":
+        return ["python", "-m", script.parent.name]
+    if script.suffix == ".py":
+        return ["python", sys.argv[0]]
+    return [script.name if shutil.which(script.name) == sys.argv[0] else sys.argv[0]]
+
+
+def command_line() -> str:
+    """The command as the user has typed it, to be typed again."""
+    return shlex.join([*program(), *sys.argv[1:]])
 
 
 def versions() -> dict[str, str | None]:

@@ -1,121 +1,167 @@
-"""What all commands under launch/ share: the flags, and errors as one line on stderr with a non-zero exit."""
+"""What all commands under launch/ share: their help, their config, and errors as one line with a non-zero exit."""
 
+import faulthandler
 import os
 import re
-import runpy
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from logging import CRITICAL, getLogger
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from absl import logging
+from ml_collections import ConfigDict
 
-from jaxcv.config import HARMLESS, nearest
+from jaxcv.config import HARMLESS
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.store import manifest
+from jaxcv.tools import configs
+from jaxcv.tools.flags import make_parser, parse
+
+NAME_BYTES = 255  # of a folder, on all usual file systems
 
 
-def define_config() -> None:
-    """Defines --config=FILE[:VARIANT] and with it --config.KEY=VALUE."""
-    config_flags.DEFINE_config_file("config", None, "config file, with :variant,... behind it", lock_config=True)
+def run(
+    work: Callable[[Namespace], Any],
+    arguments: Sequence[str] | None = None,
+    *,
+    doc: str,
+    add_flags: Callable[[ArgumentParser], Any],
+    workdir: Callable[[Namespace], Path] | None = None,
+) -> int:
+    """Parses the flags and calls work(args). Returns the exit code: 0, or 1 after one line on what the user can mend.
+
+    arguments: what stands behind the command, by default this process's. doc: what --help says of the command.
+    add_flags: adds the command's flags to a parser. With `workdir`, the folder that work(args) writes to, tracebacks
+    are kept there in error.log, and one line is all that is said of a bug too.
+    """
+    quiet()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    args = None
+    try:
+        program = shlex.join([*manifest.program(), *sys.argv[1 : len(sys.argv) - len(arguments)]])
+        parser = make_parser(re.sub(r"^jaxcv \w+", lambda _: program, doc.strip(), flags=re.MULTILINE))
+        add_flags(parser)
+        args = parse(parser, arguments)
+        if args.version:
+            say(version())
+        elif args.help:
+            say(_help(parser, args))
+        elif getattr(args, "print_config", False):
+            say(config(args).to_json(indent=2))
+        else:
+            work(args)
+    except UserError as error:
+        _record(workdir, args)
+        return tell(error)
+    except Exception as error:
+        file = _record(workdir, args)
+        if file is None:
+            raise
+        return tell(f"this is a bug: {type(error).__name__}, whose traceback is in {file}.")
+    return 0
 
 
-def config() -> ConfigDict:
-    """The config of this command line, locked. To be asked for before jax uses a device: see config.deterministic."""
-    value = flags.FLAGS.config
-    if value is None:
-        raise ConfigError(
-            "say what to run: --config=configs/NAME.py, with :VARIANT behind it for another than the default."
-        )
+def config(args: Namespace) -> ConfigDict:
+    """The config of the command line, locked. To be asked for before jax uses a device: see config.deterministic."""
+    value = configs.load_config(_named(args))
+    configs.override(value, args.overrides)
     if value.get("deterministic", False):
         # On a GPU: no kernels whose sums come in any order, none chosen by how long it took just now.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return value
 
 
-def default_workdir() -> Path:
-    """runs/NAME-VARIANT-KEY=VALUE...: the same command finds its run again, another has a folder of its own."""
-    parts, overrides = "", []
-    for argument in sys.argv[1:]:
-        flag, _, value = argument.lstrip("-").partition("=")
-        if flag == "config":
-            file, _, variant = value.partition(":")
-            parts = "-".join([Path(file).stem, *filter(None, variant.split(","))])
-        elif flag.startswith("config.") and flag.removeprefix("config.") not in HARMLESS:
-            overrides.append(f"{flag.removeprefix('config.')}={value}")
-    return Path("runs") / re.sub(r"[^\w.=,+-]", "_", "-".join([parts, *overrides]))
+def default_workdir(args: Namespace) -> Path:
+    """runs/NAME-VARIANT-KEY=VALUE...: the same command finds its run again, another has a folder of its own.
 
-
-def run(main: Callable[[], Any], workdir: Callable[[], Path] | None = None) -> None:
-    """Parses the flags, calls main() and exits: 0, or 1 after one line if the user can mend what went wrong.
-
-    With `workdir`, the folder that main() writes to, tracebacks are kept there in error.log, and one line is all that
-    is said of a bug too.
+    NAME is the config's; behind that of a file which is not one of this package's stands a digest of its path.
     """
-
-    def guarded(arguments: list[str]) -> int:
-        quiet()
-        try:
-            if len(arguments) > 1:
-                raise UserError(f"{arguments[1]!r} is no flag; flags look like --name=value.")
-            main()
-        except UserError as error:
-            _record(workdir)
-            return _tell(error)
-        except Exception as error:
-            file = _record(workdir)
-            if file is None:
-                raise
-            return _tell(f"this is a bug: {type(error).__name__}, whose traceback is in {file}.")
-        return 0
-
-    app.run(guarded, flags_parser=_parse)
-
-
-def _parse(arguments: list[str]) -> list[str]:
-    try:
-        rest = flags.FLAGS(arguments)
-        if "config" in flags.FLAGS and flags.FLAGS.config is not None:
-            flags.FLAGS.config.keys()  # a config file that could not be loaded says so when it is used
-        return rest
-    except (AttributeError, KeyError) as error:  # ml_collections: an override of a key that is not there
-        sys.exit(_tell(_unknown_key(arguments) or error))
-    except (flags.Error, OSError, TypeError, ValueError) as error:
-        # A config that fails comes with its traceback; what it says is in the last line.
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        sys.exit(_tell(re.sub(r"^\w+(Error|Exception): ", "", lines[-1] if lines else repr(error))))
-
-
-def _unknown_key(arguments: list[str]) -> str:
-    """Names the first --config.KEY that the config file does not have, and what it may have meant."""
-    overrides = dict(argument.lstrip("-").partition("=")[::2] for argument in arguments[1:])
-    file, _, variant = overrides.get("config", "").partition(":")
-    for flag in overrides:
-        group = runpy.run_path(file)["get_config"](*filter(None, [variant])) if flag.startswith("config.") else {}
-        for name in flag.split(".")[1:]:
-            if not isinstance(group, ConfigDict) or name not in group:
-                keys = list(group) if isinstance(group, ConfigDict) else []
-                return f"unknown config key --{flag}: there is no {name!r}; {nearest(name, keys)}"
-            group = group[name]
-    return ""
+    file, variant = configs.split(_named(args))
+    path = configs.find(file)
+    parts = [path.stem]
+    if path.resolve().parent != configs.FOLDER.resolve():
+        place, here = path.resolve(), Path.cwd()
+        parts.append(_digest(str(place.relative_to(here) if place.is_relative_to(here) else place))[:6])
+    parts += filter(None, variant.split(","))
+    parts += [f"{key}={'True' if text is None else text}" for key, text in args.overrides if key not in HARMLESS]
+    name = re.sub(r"[^\w.=,+-]", "_", "-".join(parts))
+    if len(name.encode()) > NAME_BYTES:
+        name = f"{name.encode()[: NAME_BYTES - 9].decode(errors='ignore')}-{_digest('-'.join(parts))[:8]}"
+    return Path("runs") / name
 
 
 def quiet() -> None:
     """Silences what libraries log of an error that they also raise. Where one array of a checkpoint fails, orbax ends
-    the event loop of the others, which tell it in ways of their own."""
+    the event loop of the others, which tell it in ways of their own. Only a crash inside a library is told: where."""
+    faulthandler.enable()
+    logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
     sys.unraisablehook = lambda what: str(what.exc_value) == "Event loop is closed" or sys.__unraisablehook__(what)
 
 
-def _record(workdir: Callable[[], Path] | None) -> Path | None:
+def say(text: str) -> None:
+    """Prints. It is no error if the reader, such as `head`, has had enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at exit
+
+
+def tell(error: object) -> int:
+    """Says on stderr what is wrong. Returns the exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+def version() -> str:
+    """The versions of this package, of jax and of Python."""
+    versions = manifest.versions()
+    return ", ".join(f"{name} {versions[name]}" for name in ("jaxcv", "jax", "python"))
+
+
+def table(lines: dict[str, str]) -> str:
+    """Names, and what is said of each, a line each."""
+    width = max(map(len, lines), default=0)
+    return "\n".join(f"  {name:<{width}}  {line}".rstrip() for name, line in lines.items())
+
+
+def _help(parser: ArgumentParser, args: Namespace) -> str:
+    """The help of a command; with a config, what that has to say."""
+    if getattr(args, "config", None):
+        doc, variants = configs.describe(args.config)
+        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.items(config(args))]
+        parser.description = f"{doc}\n\nvariants:\n{table(variants)}" if variants else doc
+        parser.epilog = "\n".join(["keys and their values:", *values])
+    elif "config" in args:
+        parser.epilog = f"configs; --help --config=NAME says more of one:\n{table(configs.available())}"
+    return parser.format_help().rstrip()
+
+
+def _quoted(text: str) -> str:
+    """The text as a shell takes it, in double quotes where it has single ones, as tuples of strings do."""
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
+
+
+def _named(args: Namespace) -> str:
+    """The --config of the command line."""
+    if not args.config:
+        raise ConfigError("say what to run: --config=NAME, with :VARIANT behind it for another than the default.")
+    return args.config
+
+
+def _record(workdir: Callable[[Namespace], Path] | None, args: Namespace | None) -> Path | None:
     """Adds the traceback of the exception at hand to error.log in the workdir; None if there is no such folder."""
-    folder = workdir() if workdir else None
+    folder = None
+    with suppress(UserError):  # a command line that names no folder
+        folder = workdir(args) if workdir and args else None
     if folder is None or not folder.is_dir():
         return None
     when, file = datetime.now(UTC).isoformat(timespec="seconds"), folder / "error.log"
@@ -128,6 +174,5 @@ def _record(workdir: Callable[[], Path] | None) -> Path | None:
     return file
 
 
-def _tell(error: object) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,103 @@
+"""The flags of a command: --FLAG=VALUE or --FLAG VALUE, and --config.KEY=VALUE for the values of its config."""
+
+from argparse import SUPPRESS, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from jaxcv.config import nearest
+from jaxcv.errors import UserError
+
+KEY = "--config."
+
+
+def make_parser(doc: str) -> ArgumentParser:
+    """A parser with the flags that every command has. doc: what --help says of the command."""
+    parser = ArgumentParser(
+        usage=SUPPRESS,  # the docstring shows it
+        description=doc,
+        formatter_class=partial(RawDescriptionHelpFormatter, max_help_position=32, width=120),
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="print this; with a config, its keys and values")
+    parser.add_argument("--version", action="store_true", help="print versions")
+    return parser
+
+
+def config(parser: ArgumentParser) -> None:
+    """Adds --config=NAME[:VARIANT,...], and with it --config.KEY=VALUE and --print_config."""
+    text(parser, "--config", "NAME[:VARIANT,...]", "config by name, or the path of a config file")
+    parser.add_argument(f"{KEY}KEY", dest=SUPPRESS, metavar="VALUE", help="another value for a key of the config")
+    switch(parser, "--print_config", "print the config with all its values as JSON and do nothing else")
+
+
+def text(parser: ArgumentParser, name: str, metavar: str, help: str, *, default: str = "") -> None:
+    """Adds a flag that is a string, such as the path of a file. metavar: stands for its value in --help."""
+    parser.add_argument(name, default=default, metavar=metavar, help=_with_default(help, default))
+
+
+def integer(parser: ArgumentParser, name: str, default: int | None, help: str, *, at_least: int | None = None) -> None:
+    """Adds a flag that is a whole number."""
+
+    def whole(text: str) -> int:
+        with suppress(ValueError):
+            if at_least is None or int(text) >= at_least:
+                return int(text)
+        bound = "" if at_least is None else f", {at_least} or more"
+        raise ArgumentTypeError(f"{text!r} must be a whole number{bound}")
+
+    parser.add_argument(name, type=whole, default=default, metavar="N", help=_with_default(help, default))
+
+
+def switch(parser: ArgumentParser, name: str, help: str) -> None:
+    """Adds a flag that is off, and on as --NAME or --NAME=True."""
+
+    def truth(text: str) -> bool:
+        if text.lower() not in ("true", "false"):
+            raise ArgumentTypeError(f"{text!r} must be True or False")
+        return text.lower() == "true"
+
+    parser.add_argument(name, nargs="?", const=True, default=False, type=truth, metavar="True", help=help)
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
+    """The flags by name, and as `overrides` the (key, text or None) of each --config.KEY in the order they stand in.
+
+    Raises UserError for what is no flag, naming the nearest that is, and for a value that a flag cannot have.
+    """
+    overrides, others = _take_overrides(arguments)
+    try:
+        args, unknown = parser.parse_known_args(others)
+    except ArgumentError as error:
+        raise UserError(f"{error}.") from None
+    if "config" not in args:
+        unknown += [KEY + key for key, _ in overrides]
+    if unknown and not args.help:
+        flag = unknown[0].partition("=")[0]
+        if not flag.startswith("-"):
+            raise UserError(f"{flag!r} is no flag; flags look like --name=value.")
+        known = [name for action in parser._actions for name in action.option_strings]
+        raise UserError(f"there is no flag {flag}; {nearest('--' + flag.lstrip('-'), known)}")
+    args.overrides = overrides
+    return args
+
+
+def _take_overrides(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """(key, text) of each --config.KEY=TEXT or --config.KEY TEXT, None where no text comes; all other arguments."""
+    overrides, others, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith(KEY):
+            others.append(argument)
+            continue
+        key, equals, text = argument.removeprefix(KEY).partition("=")
+        if not equals:
+            text = left.pop(0) if left and not left[0].startswith("--") else None
+        overrides.append((key, text))
+    return overrides, others
+
+
+def _with_default(help: str, default: str | int | None) -> str:
+    return help if default in ("", None) else f"{help} (default: {default})"
