@@ -39,12 +39,14 @@ def test_examples(name, tmp_path):
         info, examples = source.info, [source[i] for i in range(len(source))]
         assert len(examples) > 1
         for example in examples:
-            assert example.keys() == examples[0].keys() <= {"image", "label", "mask"}
+            assert example.keys() == examples[0].keys() <= {"image", "label", "labels", "mask"}
             assert (example["image"].dtype, example["image"].shape) == (np.uint8, info.shape)
             label, mask = example.get("label"), example.get("mask")
             if label is not None:
                 assert label.dtype == np.int32 and label.shape == ()
                 assert info.palette or 0 <= label < len(info.classes)
+            if (several := example.get("labels")) is not None:
+                assert several.dtype == np.uint8 and several.shape == (len(info.classes),) and several.max() <= 1
             if mask is not None:
                 assert mask.dtype in (np.uint8, np.int32) and mask.shape == info.shape[:2]
                 assert not info.palette or set(np.unique(mask)) <= {*range(len(info.classes)), info.ignore}
@@ -118,6 +120,7 @@ def test_what_keeps_the_contract_passes():
     check_source(toy({"image": IMAGE}, classes=()), "toy")
     check_source(toy({"image": IMAGE, "mask": MASK + 255}, palette=voc_palette(3)), "toy")
     check_source(toy({"image": IMAGE, "mask": MASK, "label": LABEL}), "toy")
+    check_source(toy({"image": IMAGE, "labels": np.eye(3, dtype=np.uint8)}), "toy")
     bare = Bare({"image": IMAGE[0], "label": LABEL[2]})
     check_source(bare, "toy")
     assert names_of(bare) == ["0", "1"]
@@ -147,10 +150,12 @@ def test_what_keeps_the_contract_passes():
         (toy(shape=(5, 4, 3)), r"image is uint8 \(4, 5, 3\), expected uint8 \(5, 4, 3\)"),
         (toy({"image": IMAGE, "label": LABEL.astype(int)}), r"label is int64 \(\), expected int32 \(\)"),
         (toy({"image": IMAGE, "label": LABEL[:, None]}), r"label is int32 \(1,\), expected int32 \(\)"),
+        (toy({"image": IMAGE, "labels": np.eye(3)}), r"labels is float64 \(3,\), expected uint8 \(3,\)"),
+        (toy({"image": IMAGE, "labels": np.ones((3, 2), np.uint8)}), r"labels is uint8 \(2,\), expected uint8 \(3,\)"),
         (toy({"image": IMAGE, "label": LABEL + 3}), "a label is 3, but info.classes has 3 names"),
         (toy({"image": IMAGE, "label": LABEL - 1}), "a label is -1, but info.classes has 3 names"),
         (toy(classes=()), "a label is 0, but info.classes has 0 names"),
-        (toy({"image": IMAGE}), "info.classes has 3 names, but an example has neither label nor mask"),
+        (toy({"image": IMAGE}), "info.classes has 3 names, but an example has neither label nor labels nor mask"),
         (toy({"image": IMAGE, "mask": MASK}), "an example has a mask, but info.palette has no colours"),
         (toy(palette=voc_palette(3)), "info.palette has colours for masks, but an example has no mask"),
         (toy({"image": IMAGE, "mask": MASK[:, :3]}), r"mask is uint8 \(3, 5\), expected uint8 or int32 \(4, 5\)"),

@@ -102,7 +102,7 @@ def test_unknown_split():
 def test_some_examples_are_spread_over_a_source_which_its_fingerprint_says():
     whole = source.Arrays({"x": np.arange(7)}, INFO)
     cut = source.evenly(whole, 3)
-    assert whole.names == ["0", "1", "2", "3", "4", "5", "6"] and cut.names == ["0", "2", "4"]
+    assert source.names_of(whole) == ["0", "1", "2", "3", "4", "5", "6"] and cut.names == ["0", "2", "4"]
     assert len(cut) == 3 and [int(cut[i]["x"]) for i in range(3)] == [0, 2, 4]
     assert cut.info.fingerprint != INFO.fingerprint and cut.info._replace(fingerprint=INFO.fingerprint) == INFO
     assert source.evenly(whole, 0) is whole and source.evenly(whole, 7) is whole

@@ -78,10 +78,6 @@ class Arrays:
         self.arrays = dict(arrays)
         self.info = info
 
-    @property
-    def names(self) -> list[str]:
-        return [str(index) for index in range(len(self))]
-
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
