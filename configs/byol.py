@@ -164,7 +164,7 @@ def imagenet(config: ConfigDict) -> None:
     config.eval.update(every_epochs=50.0, crop=224)
 
 
-def folder(name: str, *, size: int, holdout: int = 1000) -> dict:
+def folder(name: str, *, size: int, holdout: float = 1000.0) -> dict:
     """Images on disk as NAME/train/CLASS/*.jpg and NAME/val/CLASS/*.jpg; the latter are the split `test`."""
     return {"name": "image_folder", "folder": name, "dir": "", "workers": 4, "size": size, "holdout": holdout}
 

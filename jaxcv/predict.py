@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.image_folder import image_files, scan
-from jaxcv.data.images import open_image, stretch
+from jaxcv.data.image_folder import image_files
+from jaxcv.data.images import SUFFIXES, open_image, stretch
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
@@ -35,7 +35,7 @@ def find_images(folder: Path) -> list[Path]:
     """The images in or below `folder`, sorted. DataError if there is none."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds images.")
-    files = [file for file, _ in scan(folder)]
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise DataError(f"there is no image in {folder}.")
     return files

@@ -76,6 +76,8 @@ def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Augmen
     classes = len(info.classes)
 
     def augment(key: jax.Array, batch: Batch) -> dict:
+        if "label" not in batch:
+            raise ConfigError(f"config.task.name='classify' needs labels, and the images of {info.name} have none.")
         view_key, mix_key = streams(key, "view", "mix")
         image = jax.vmap(view)(jax.random.split(view_key, len(batch["image"])), batch["image"] / jnp.float32(255))
         target = jax.nn.one_hot(batch["label"], classes)
