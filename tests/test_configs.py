@@ -59,13 +59,15 @@ def test_a_sweep_of_rows():
 
 
 def test_a_config_may_be_in_any_folder(tmp_path):
-    mine = "from jaxcv.configs import base\n\nget_config = base.variants(__file__, base.config, {})\n"
+    mine = (
+        "from jaxcv.configs import base\n\nVARIANTS = {}\nget_config = base.variants(__file__, base.config, VARIANTS)\n"
+    )
     (tmp_path / "mine.py").write_text(mine)
     config, flags = f"--config={tmp_path}/mine.py", ["--config.seed=1", f"--workdir={tmp_path}/run"]
     code, _, err = runs.run("main.py", config, *flags)
     assert code == 1 and err.startswith("error: config.data.name is missing") and err.count("\n") == 1, err
     code, _, err = runs.run("main.py", f"{config}:tiny", *flags)
-    assert code == 1 and err == f"error: {tmp_path}/mine.py has no variant 'tiny'; choose from (none).\n"
+    assert code == 1 and err == f"error: {tmp_path}/mine.py has no variant 'tiny'; choose one of (none).\n"
 
 
 def count(tree):

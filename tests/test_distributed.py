@@ -121,13 +121,13 @@ TRAIN = """if True:
     for count in map(int, counts):
         experiment.make_mesh = lambda: Mesh(np.array(jax.devices()[:count]), ("data",))
         built, losses = experiment.build(config), []
-        with experiment.open_batches(built, config, start=0) as batches:
-            state = built.init(put(built.mesh, next(batches)))
+        with built.data.open_batches(start=0) as batches:
+            state = built.compiled.init(put(built.mesh, next(batches)))
             if wide:
                 state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
-        with experiment.open_batches(built, config, start=0) as batches:
+        with built.data.open_batches(start=0) as batches:
             for _ in range(int(steps)):
-                state, metrics = built.update(state, put(built.mesh, next(batches)))
+                state, metrics = built.compiled.update(state, put(built.mesh, next(batches)))
                 losses.append(metrics["loss"])
         arrays = jax.device_get((losses, jax.tree.leaves((state.params, state.model_state))))
         assert {x.dtype for x in jax.tree.leaves(arrays)} == {np.dtype(np.float64 if wide else np.float32)}

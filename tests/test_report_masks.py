@@ -13,8 +13,10 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
 from jaxcv.errors import DataError
-from jaxcv.report import colorize, figures, segment, style
+from jaxcv.report import figures, style
 from jaxcv.report.masks import overlay, paint
+from jaxcv.report.results import Results
+from jaxcv.tasks import colorize, segment
 
 RNG = np.random.default_rng(0)
 PALETTE = RNG.integers(0, 256, (5, 3), np.uint8)
@@ -240,14 +242,14 @@ def test_what_a_segmentation_run_ends_with(drawn, tmp_path, monkeypatch):
 
     def draw(n, **more):
         steps = {step: RNG.integers(0, 5, (n, 8, 8), np.uint8) for step in (1000, 0)}
-        segment.draw(
-            tmp_path,
+        results = Results(
             info=info,
             names=[f"{i:04}" for i in range(n)],
-            arrays=arrays | more,
-            examples={step: {"prediction": mask} for step, mask in steps.items()},
             batch={"image": np.zeros((n, 8, 8, 3), np.uint8), "mask": np.full((n, 8, 8), 255, np.uint8)},
+            predictions={step: {"prediction": mask} for step, mask in steps.items()},
+            arrays=arrays | more,
         )
+        segment.draw(tmp_path, results)
         return steps[1000]
 
     last = draw(3)
@@ -271,14 +273,14 @@ def test_what_a_colourisation_run_ends_with(monkeypatch, tmp_path):
     given = []
     monkeypatch.setattr(figures, "image_rows", lambda rows, path, *, titles: given.append((rows, path, titles)))
     steps = {5: MASKS[::-1], 0: MASKS}
-    colorize.draw(
-        tmp_path,
+    results = Results(
         info=SimpleNamespace(palette=PALETTE),
         names=["a", "b", "c"],
-        arrays={},
-        examples={step: {"prediction": mask} for step, mask in steps.items()},
         batch={"image": IMAGES, "mask": 4 - MASKS},
+        predictions={step: {"prediction": mask} for step, mask in steps.items()},
+        arrays={},
     )
+    colorize.draw(tmp_path, results)
     ((rows, path, titles),) = given
     assert list(rows) == ["input", "truth", "step 0", "step 5"]
     assert path == tmp_path / "colors.png" and titles == ["a", "b", "c"]

@@ -26,7 +26,7 @@ def loss(params, model_state, batch, key):
     return value, ({"seen": model_state["seen"] + batch["x"].shape[0]}, {"noise": noise[0]})
 
 
-TASK = Task(init, loss, None, None)
+TASK = Task(None, init, loss, None, None)
 TX = make_optimizer("sgd", lambda step: 0.1, options={"momentum": 0.0})
 
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from jaxcv.report.bars import class_bars, group_bars, sweep_bars
     from jaxcv.report.confusion import confusion_matrix
     from jaxcv.report.curves import compare_runs, curves, schedules
-    from jaxcv.report.embedding import draw_features, draw_pca, draw_tsne
+    from jaxcv.report.embedding import draw_pca, draw_tsne
     from jaxcv.report.images import image_grid, image_rows, worst_classified
-    from jaxcv.report.masks import mask_panels, overlay_panels, paint
+    from jaxcv.report.masks import mask_panels, overlay_panels
 
 _HOMES = {
     "bars": ("class_bars", "group_bars", "sweep_bars"),
@@ -28,7 +28,6 @@ __all__ = [
     "compare_runs",
     "confusion_matrix",
     "curves",
-    "draw_features",
     "draw_pca",
     "draw_tsne",
     "group_bars",
@@ -36,7 +35,6 @@ __all__ = [
     "image_rows",
     "mask_panels",
     "overlay_panels",
-    "paint",
     "schedules",
     "sweep_bars",
     "worst_classified",

@@ -122,7 +122,7 @@ def _read(name: str) -> ConfigDict:
     if variant and not inspect.signature(module["get_config"]).parameters:
         raise ConfigError(f"{file} has no variants; write --config={file}.")
     known = list(module.get("VARIANTS", ()))
-    for one in filter(None, variant.split(",")) if known else ():
+    for one in filter(None, variant.split(",")) if "VARIANTS" in module else ():
         if one not in known:
             raise ConfigError(f"{file} has no variant {one!r}; {nearest(one, known)}")
     config = _guarded(file, path, lambda: module["get_config"](*filter(None, [variant])))
