@@ -114,6 +114,12 @@ def test_commands_are_thin():
         assert set(imported(path)) <= own | {"absl", "jax"} | sys.stdlib_module_names
 
 
+def test_one_file_spells_the_names_of_a_runs_files():
+    names = ("config.json", "manifest.json", "metrics.jsonl", "result.json", "result.npz", "error.log", "checkpoints")
+    spelled = {path for path in FILES for name in names if f'"{name}"' in path.read_text()}
+    assert spelled == {ROOT / "jaxcv" / "store" / "folder.py"}
+
+
 def test_importing_everything_loads_no_other_framework():
     code = (
         "import sys, jaxcv.run.train, jaxcv.tasks.byol, jaxcv.models.resnet, jaxcv.data.image_folder\n"

@@ -1,8 +1,6 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
 import os
-import shlex
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
@@ -27,6 +25,7 @@ from jaxcv.store.checkpoint import KEPT, Checkpoints
 from jaxcv.store.files import sync
 from jaxcv.store.folder import Folder
 from jaxcv.store.log import no_log
+from jaxcv.store.manifest import command_line
 from jaxcv.store.processes import broadcast_from_first, is_alone, is_first, stop_at
 from jaxcv.store.stop import Stopped, never
 from jaxcv.task import Tree
@@ -57,7 +56,7 @@ def run(
             checkpoints.wait()
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.data.total_steps}, which is saved"
-            print(f"Stopped {'before the first step' if step is None else where}. To go on: {_command()}")
+            print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
                     draw_curves(folder)
@@ -147,7 +146,3 @@ def read_ahead(batches: Iterable[dict], mesh: Mesh, *, depth: int = 2) -> Iterat
         queue.append(put(mesh, batch))
         if len(queue) > depth:
             yield queue.popleft()
-
-
-def _command() -> str:
-    return shlex.join(["python", *sys.argv])
