@@ -58,7 +58,7 @@ def describe(experiment: Experiment, folder: Folder) -> dict:
     data = experiment.data
     fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=experiment.seed, data=fingerprints, devices=devices, workdir=folder.path)
+    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=folder.path)
     info = experiment.info._asdict()  # with it the network can be used without the data
     return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch}
 
