@@ -2,23 +2,25 @@
 
 import functools
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
 
 
 class Variant(NamedTuple):
-    """How many times B0's channels and blocks, and what torchvision sets with them."""
+    """Multiples of B0's channels (width) and blocks (depth), and what torchvision sets together with them."""
 
     width: float
     depth: float
     dropout: float
-    epsilon: float = 1e-5  # of BatchNorm
+    epsilon: float = 1e-5  # of BatchNorm, as is momentum
     momentum: float = 0.1
 
 
@@ -50,15 +52,15 @@ class _Depthwise(nn.Module):
     stride: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel, self.kernel, 1, x.shape[-1])
         kernel = self.param("kernel", layers.fan_out_normal, shape, jnp.float32)
         return _depthwise(x, kernel, stride=self.stride)
 
 
 @functools.partial(jax.jit, static_argnames="stride")  # equal blocks are traced once
-def _depthwise(x, kernel, *, stride):
-    # Tap by tap, for XLA's grouped convolution takes a CPU some ten times as long, forward and backward.
+def _depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+    # Tap by tap: XLA's grouped convolution takes about ten times as long on a CPU, forward and backward.
     (h, w), size = x.shape[1:3], len(kernel)
     edge = (size // 2, size // 2)
     padded = jnp.pad(x.astype(jnp.promote_types(x.dtype, jnp.float32)), ((0, 0), edge, edge, (0, 0)))
@@ -71,7 +73,7 @@ def _depthwise(x, kernel, *, stride):
 
 
 class _MBConv(nn.Module):
-    """1x1 up `expansion` times, depthwise, squeeze-and-excitation, 1x1 down, and a shortcut where shapes agree."""
+    """1x1 up `expansion` times, depthwise, squeeze-and-excitation, 1x1 down, and a shortcut if the shapes agree."""
 
     expansion: int
     kernel: int
@@ -79,20 +81,20 @@ class _MBConv(nn.Module):
     features: int
     drop: float
     variant: Variant
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x, *, train):
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         conv, norm = _bind(self.variant, self.dtype, train)
         wide = self.expansion * x.shape[-1]
-        y, i = x, 0  # torchvision's list starts with the depthwise one if there is nothing to expand
+        y, i = x, 0  # torchvision's list starts with the depthwise convolution if there is nothing to expand
         if self.expansion > 1:
             y = conv(wide, 1, name="block.0.0")(y)
             y, i = nn.silu(norm("block.0.1")(y)), 1
         y = _Depthwise(self.kernel, self.stride, name=f"block.{i}.0")(y)
         y = nn.silu(norm(f"block.{i}.1")(y))
 
-        gate = layers.global_avg_pool(y)[:, None, None]  # b 1 1 c
+        gate = layers.global_avg_pool(y)[:, None, None]
         gate = nn.silu(conv(x.shape[-1] // 4, 1, use_bias=True, name=f"block.{i + 1}.fc1")(gate))
         gate = nn.sigmoid(conv(wide, 1, use_bias=True, name=f"block.{i + 1}.fc2")(gate))
 
@@ -103,7 +105,8 @@ class _MBConv(nn.Module):
         return y
 
 
-def _bind(variant, dtype, train):
+def _bind(variant: Variant, dtype: DTypeLike, train: bool) -> tuple[Callable, Callable]:
+    """conv(features, kernel, ...) and norm(name), which make the layers of this variant."""
     conv = functools.partial(layers.conv, dtype=dtype)
 
     def norm(name):
@@ -112,8 +115,8 @@ def _bind(variant, dtype, train):
     return conv, norm
 
 
-def _round(channels):
-    """The multiple of 8 that is nearest, or the next above where that is less than 0.9 of `channels`."""
+def _round(channels: float) -> int:
+    """The nearest multiple of 8, or the next one if the nearest is less than 0.9 times `channels`."""
     nearest = int(channels + 4) // 8 * 8
     return nearest if nearest >= 0.9 * channels else nearest + 8
 
@@ -121,25 +124,23 @@ def _round(channels):
 class Model(nn.Module):
     """EfficientNet-B0 to -B7.
 
-    `num_classes=None` leaves out the head: the output is the pooled features. `dropout` is that before the linear
-    layer, by default the variant's. `stochastic_depth` is the rate, per image, at which a residual block behind the
-    last would be left out (Huang et al. 2016, arXiv 1603.09382); it rises linearly from 0 at the first. `dtype`, or
-    its name, is that of the computation; parameters, batch statistics, pooled features and head are float32.
+    `dropout`, by default the variant's, precedes the linear layer. `stochastic_depth` is the rate at which residual
+    blocks are skipped for an image (Huang et al. 2016, arXiv 1603.09382): it rises linearly from 0 at the first block,
+    and would be reached one block after the last.
     """
 
     variant: str = "b0"
     num_classes: int | None = 1000
     dropout: float | None = None
     stochastic_depth: float = 0.2
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Images b h w c, float, any c, to (output, stages): logits b num_classes, and every stage by name.
+        """Images (b, h, w, c) to (logits, stages).
 
         "stem" and "layer1" are 1/2 of the image's size, "layer2" 1/4, "layer3" 1/8, "layer4" and "layer5" 1/16,
-        "layer6", "layer7" and "lastconv" 1/32, rounded up. "avgpool" is b c, "classifier" the logits. ConfigError
-        for an unknown variant or a rate that is none.
+        "layer6", "layer7" and "lastconv" 1/32, rounded up; "avgpool" is (b, c), "classifier" the logits.
         """
         if self.variant not in VARIANTS:
             raise ConfigError(f"EfficientNet has no variant {self.variant!r}; it must be one of {', '.join(VARIANTS)}.")
@@ -165,13 +166,13 @@ class Model(nn.Module):
                     dtype=dtype,
                     name=f"features.{i + 1}.{j}",
                 )(x, train=train)
-            stages[f"layer{i + 1}"] = x  # b h w c
+            stages[f"layer{i + 1}"] = x
 
         x = conv(4 * x.shape[-1], 1, name="features.8.0")(x)
         x = stages["lastconv"] = nn.silu(norm("features.8.1")(x))
-        x = stages["avgpool"] = layers.global_avg_pool(x)  # b c
+        x = stages["avgpool"] = layers.global_avg_pool(x)
         if self.num_classes is not None:
             x = layers.dropout(self, x, variant.dropout if self.dropout is None else self.dropout, train=train)
-            kernel_init = layers.fan_in_uniform(self.num_classes)  # torchvision takes the fan-out
+            kernel_init = layers.fan_in_uniform(self.num_classes)  # torchvision uses the fan-out
             x = stages["classifier"] = nn.Dense(self.num_classes, kernel_init=kernel_init, name="classifier.1")(x)
         return x, stages

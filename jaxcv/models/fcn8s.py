@@ -1,10 +1,9 @@
 """FCN-8s (Long et al. 2015, arXiv 1411.4038) with the decoder of github.com/pochih/FCN-pytorch."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxcv.errors import UserError
 from jaxcv.models import layers, vgg
@@ -13,24 +12,22 @@ from jaxcv.models import layers, vgg
 class Model(nn.Module):
     """VGG of any `depth`, then five transposed convolutions, each of which doubles the size, and a classifier.
 
-    `skips` adds pool4 and pool3 to the first and the second one's output. `width` is the number of channels of
-    VGG's first stage, 64 in the paper, and scales all others. `dtype`, or its name, is that of the computation;
-    parameters, batch statistics and the classifier are float32.
+    `skips` adds pool4 to the output of the first one and pool3 to that of the second. `width` is 64 in the paper.
     """
 
     depth: int = 16
     num_classes: int = 11
     skips: bool = True
     width: int = 64
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Images b h w c, float, any c, to (output, stages): logits b h' w' num_classes, and every stage by name.
+        """Images (b, h, w, c), h and w at least 32, to (logits (b, h', w', num_classes), stages).
 
-        h' and w' are h and w, rounded down to a multiple of 32. Besides VGG's stages there are "up1" to "up5", 1/16
-        of h' and w' to 1, and "logits". UserError if h or w is less than 32 or, with skips, more than 7 above a
-        multiple of 32, as pool3 is then larger than what it is added to.
+        h' and w' are h and w rounded down to a multiple of 32. With skips, h and w must be at most 7 above such a
+        multiple: otherwise pool3 is larger than what it is added to. The stages are VGG's, "up1" to "up5", which are
+        1/16 of h' and w' to 1, and "logits".
         """
         h, w = x.shape[1:3]
         if self.skips and max(h % 32, w % 32) > 7:
@@ -49,5 +46,5 @@ class Model(nn.Module):
             x = stages[f"up{i}"] = layers.BatchNorm(dtype=dtype, name=f"bn{i}")(x, train=train)
 
         classifier = layers.conv(self.num_classes, 1, in_features=x.shape[-1], use_bias=True, name="classifier")
-        x = stages["logits"] = classifier(x)  # in the dtype of its parameters
+        x = stages["logits"] = classifier(x)
         return x, stages

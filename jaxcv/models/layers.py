@@ -1,6 +1,7 @@
-"""Layers that the models share, channels last, in torch's arithmetic: its weights give its numbers."""
+"""Layers that the models share, channels last. They compute what torch's do: with its weights, its numbers."""
 
 import functools
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import lax
+from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError, UserError
 
 fan_out_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""N(0, 2/fan_out), He et al. 2015 (arXiv 1502.01852): torchvision's choice for ResNet and VGG."""
+"""N(0, 2/fan_out), He et al. 2015 (arXiv 1502.01852): torchvision's initial kernels of ResNet and VGG."""
 
 
 def fan_in_uniform(fan_in: int) -> jax.nn.initializers.Initializer:
@@ -25,15 +27,19 @@ def fan_in_uniform(fan_in: int) -> jax.nn.initializers.Initializer:
     return init
 
 
-def float_dtype(dtype: Any) -> jnp.dtype:
-    """The float dtype that a dtype or, as in a config, its name stands for; ConfigError if there is none."""
-    try:
-        found = jnp.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or not jnp.issubdtype(found, jnp.floating):
-        raise ConfigError(f"dtype is {dtype!r}; it must be a float type such as 'float32' or 'bfloat16'.")
-    return found
+def float_dtype(dtype: DTypeLike) -> jnp.dtype:
+    """The dtype of this name, as in a config, or `dtype` itself; ConfigError if it is not a float type."""
+    with suppress(TypeError):  # no dtype at all
+        if jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
+            return jnp.dtype(dtype)
+    raise ConfigError(f"dtype is {dtype!r}; it must be a float type such as 'float32' or 'bfloat16'.")
+
+
+def check_image_size(x: jax.Array, least: int, model: str) -> None:
+    """UserError, naming the model, unless images (b, h, w, c) have at least `least` x `least` pixels."""
+    h, w = x.shape[1:3]
+    if min(h, w) < least:
+        raise UserError(f"{model} needs images of at least {least} x {least} pixels, not {h} x {w}.")
 
 
 def conv(
@@ -124,30 +130,30 @@ def _conv_transpose(x: jax.Array, kernel: jax.Array, stride: int, padding: int, 
 
 
 def dense(
-    in_features: int, features: int, *, use_bias: bool = True, dtype: Any = None, name: str | None = None
+    in_features: int, features: int, *, use_bias: bool = True, dtype: DTypeLike | None = None, name: str | None = None
 ) -> nn.Dense:
     """torch's Linear with torch's initial weights: (..., in_features) -> (..., features)."""
-    init = fan_in_uniform(in_features)  # the bias cannot see its fan-in, hence the argument
+    init = fan_in_uniform(in_features)  # an argument, because the bias's shape does not show its fan-in
     return nn.Dense(features, use_bias=use_bias, kernel_init=init, bias_init=init, dtype=dtype, name=name)
 
 
 class BatchNorm(nn.Module):
     """torch's BatchNorm over all axes but the last (Ioffe and Szegedy 2015, arXiv 1502.03167).
 
-    Differs from flax's: `momentum` is the weight of the new batch, the running variance the unbiased one.
-    Training normalises by the mean and biased variance of the batch and moves the running ones (apply it
-    with mutable=["batch_stats"]); evaluation uses those and changes nothing. Parameters and statistics are
+    Differs from flax's: `momentum` is the weight of the new batch, and the running variance is the unbiased one.
+    Training normalises by the batch's mean and biased variance and updates the running ones (apply it with
+    mutable=["batch_stats"]); evaluation uses the running ones and changes nothing. Parameters and statistics are
     float32, the output is `dtype`. Under jit the batch is the global one, on any number of devices.
     """
 
     momentum: float = 0.1
     epsilon: float = 1e-5
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     scale_init: jax.nn.initializers.Initializer = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """(b, ..., c) -> the same shape. UserError if training on a single value per channel."""
+        """(b, ..., c) -> (b, ..., c). UserError when training on a single value per channel."""
         channels = x.shape[-1]
         scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
@@ -156,15 +162,15 @@ class BatchNorm(nn.Module):
 
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         mean, var = _moments(x) if train else (running_mean.value, running_var.value)
-        if train and not self.is_initializing():  # what init returns depends on the shape of x alone
+        if train and not self.is_initializing():  # initial values must not depend on x
             count = x.size // channels
             if count == 1:
                 raise UserError(
                     f"BatchNorm {'.'.join(self.path)} cannot train on shape {x.shape}, with one value per "
                     "channel; use a larger batch or image."
                 )
-            running_mean.value = _toward(running_mean.value, mean, self.momentum)
-            running_var.value = _toward(running_var.value, var * (count / (count - 1)), self.momentum)
+            running_mean.value = _moving_average(running_mean.value, mean, self.momentum)
+            running_var.value = _moving_average(running_var.value, var * (count / (count - 1)), self.momentum)
 
         wide = (1,) * (x.ndim - 1) + (channels,)
         gain = scale * lax.rsqrt(var + self.epsilon)
@@ -172,32 +178,32 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-def _moments(x):
+def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance over all axes but the last."""
-    # Two passes. One pass (mean of squares less squared mean, flax's default) saves a GPU one of some nine
-    # sweeps over x and a CPU nothing to speak of, but cancels where |mean| >> std: the variance is off by
-    # about 1e-7 (mean/std)^2 and can be negative. The variance has no gradient through its mean; saying so
-    # spares the backward pass a reduction.
+    # Two passes. One pass (mean of squares minus squared mean, flax's default) would save a GPU one of about nine
+    # passes over x and a CPU almost nothing, but cancels where |mean| >> std: the variance would be off by about
+    # 1e-7 (mean/std)^2 and could be negative. The gradient of the variance through its mean is zero; saying so with
+    # stop_gradient saves the backward pass a reduction.
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes, keepdims=True)
     var = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axes)
     return mean.reshape(-1), var
 
 
-def _toward(old, new, weight):
+def _moving_average(old: jax.Array, new: jax.Array, weight: float) -> jax.Array:
     return ((1 - weight) * old + weight * new).astype(old.dtype)
 
 
 def max_pool(x: jax.Array, kernel: int, stride: int, padding: int = 0) -> jax.Array:
-    """torch's MaxPool2d: b h w c -> b h' w' c, h' = (h + 2 padding - kernel) // stride + 1, -inf outside.
+    """torch's MaxPool2d: (b, h, w, c) -> (b, h', w', c), h' = (h + 2 padding - kernel) // stride + 1, -inf outside.
 
-    The gradient needs no scatter, so it repeats bit for bit on a GPU and is twice as fast on a CPU. It is
-    that of `lax.reduce_window`, except that equal maxima share it. UserError if the padding is more than half
-    the kernel.
+    The gradient is that of `lax.reduce_window`, except that equal maxima share it. It needs no scatter, so it is the
+    same bit for bit every time on a GPU, and twice as fast on a CPU. UserError if the padding is more than half the
+    kernel.
     """
-    if 2 * padding > kernel:  # a window could lie wholly outside
+    if 2 * padding > kernel:  # a window could be entirely outside
         raise UserError(f"max_pool has padding {padding}; it must be at most half the kernel, {kernel}.")
-    for axis in (1, 2):  # the maximum over a square is that over its rows of those over its columns
+    for axis in (1, 2):  # the maximum over a square is the maximum over its rows of the maxima over its columns
         edges = [(0, 0, 0)] * x.ndim
         edges[axis] = (padding, padding, 0)
         x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
@@ -207,12 +213,12 @@ def max_pool(x: jax.Array, kernel: int, stride: int, padding: int = 0) -> jax.Ar
 
 
 def avg_pool(x: jax.Array, kernel: int, stride: int, padding: int = 0) -> jax.Array:
-    """torch's AvgPool2d: as `max_pool`, with the mean; zeros of the padding count."""
+    """torch's AvgPool2d: like `max_pool`, but the mean, in which the zeros of the padding count."""
     return nn.avg_pool(x, (kernel, kernel), (stride, stride), ((padding, padding), (padding, padding)))
 
 
 def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
-    """torch's AdaptiveAvgPool2d: (b, h, w, c) -> (b, size, size, c) for any h and w, smaller than size too.
+    """torch's AdaptiveAvgPool2d: (b, h, w, c) -> (b, size, size, c), for any h and w, even below `size`.
 
     Bin i of n averages the positions floor(i h/n) to ceil((i+1) h/n) - 1. Computed in float32.
     """
@@ -222,8 +228,8 @@ def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
     return y.astype(x.dtype)
 
 
-def _bins(length, size, dtype):
-    """(size, length): row i holds the weight of each position in bin i."""
+def _bins(length: int, size: int, dtype: DTypeLike) -> jax.Array:
+    """(size, length): row i has the weight of each position in bin i."""
     i, position = jnp.arange(size)[:, None], jnp.arange(length)[None, :]
     start, stop = i * length // size, -(-(i + 1) * length // size)
     inside = (position >= start) & (position < stop)
@@ -231,23 +237,23 @@ def _bins(length, size, dtype):
 
 
 def global_avg_pool(x: jax.Array) -> jax.Array:
-    """(b, h, w, c) -> (b, c), the mean over space in float32 (the output's dtype too), or wider if x is."""
+    """(b, h, w, c) -> (b, c): the mean over space, computed and returned in float32, or in x's dtype if wider."""
     if x.dtype == jnp.bfloat16:
-        # On a CPU, jax 0.11's XLA gives NaN where it fuses this sum with the rounding to bfloat16 before it.
+        # On a CPU, jax 0.11's XLA gives NaN when it fuses this sum with the preceding rounding to bfloat16.
         x = lax.optimization_barrier(x)
     return jnp.mean(x, (1, 2), dtype=jnp.promote_types(x.dtype, jnp.float32))
 
 
 def flatten(x: jax.Array) -> jax.Array:
-    """(b, h, w, c) -> (b, c h w) in torch's order, so that a dense layer behind it has torch's weights."""
+    """(b, h, w, c) -> (b, c h w) in torch's order, so that a dense layer after it can have torch's weights."""
     return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
 
 
 def dropout(module: nn.Module, x: jax.Array, rate: float, *, train: bool, shared: tuple[int, ...] = ()) -> jax.Array:
-    """torch's Dropout: zeroes elements with probability `rate`, scales the others by 1/(1 - rate); only in training.
+    """torch's Dropout: in training, zeroes elements with probability `rate` and scales the others by 1/(1 - rate).
 
-    Its draw is one for all positions along the axes `shared`: (1, 2) is Dropout2d, (1, 2, 3) is torchvision's
-    StochasticDepth in mode "row". The key is `module`'s "dropout"; with rate 0 none is needed. ConfigError for a rate
+    Positions along the axes `shared` are zeroed together: (1, 2) is Dropout2d, (1, 2, 3) is torchvision's
+    StochasticDepth in mode "row". The key is `module`'s "dropout", not needed for rate 0. ConfigError for a rate
     outside [0, 1).
     """
     if not 0 <= rate < 1:
@@ -260,7 +266,7 @@ def dropout(module: nn.Module, x: jax.Array, rate: float, *, train: bool, shared
 
 
 def upsample(x: jax.Array, factor: int) -> jax.Array:
-    """torch's Upsample(factor, mode="nearest"): each pixel becomes factor x factor; b h w c -> b fh fw c."""
+    """torch's Upsample(factor, mode="nearest"): each pixel becomes factor x factor; (b, h, w, c) -> (b, fh, fw, c)."""
     b, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, factor, w, factor, c))
     return x.reshape(b, h * factor, w * factor, c)
@@ -269,7 +275,7 @@ def upsample(x: jax.Array, factor: int) -> jax.Array:
 def resize(x: jax.Array, height: int, width: int) -> jax.Array:
     """torch's interpolate(mode="bilinear", align_corners=False): (b, h, w, c) -> (b, height, width, c).
 
-    No antialiasing where it shrinks. Computed in float32, returned in the dtype of x.
+    No antialiasing when it shrinks. Computed in float32, returned in the dtype of x.
     """
     y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     rows, columns = _linear(x.shape[1], height, y.dtype), _linear(x.shape[2], width, y.dtype)
@@ -277,7 +283,7 @@ def resize(x: jax.Array, height: int, width: int) -> jax.Array:
     return y.astype(x.dtype)
 
 
-def _linear(length, size, dtype):
-    """(size, length): row i holds the weights of the two pixels nearest to the centre of output pixel i."""
+def _linear(length: int, size: int, dtype: DTypeLike) -> jax.Array:
+    """(size, length): row i has the weights of the two pixels nearest to the centre of output pixel i."""
     centre = ((jnp.arange(size, dtype=dtype) + 0.5) * (length / size) - 0.5).clip(0, length - 1)
     return (1 - jnp.abs(centre[:, None] - jnp.arange(length, dtype=dtype)[None])).clip(0)

@@ -1,11 +1,9 @@
 """ResNet (He et al. 2015, arXiv 1512.03385) in torchvision's form, v1.5: a bottleneck strides in its 3x3."""
 
-import functools
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
@@ -13,78 +11,50 @@ from jaxcv.models import layers
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class _Basic(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
+class _Block(nn.Module):
+    """Convolutions, each with BatchNorm and, except the last, ReLU; then the sum with a shortcut, and ReLU."""
 
-    width: int
-    stride: int
-    dilation: int
+    convs: tuple[tuple[int, int, int, int], ...]  # features, kernel, stride and dilation of each
     zero_init_residual: bool
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x, *, train):
-        conv, norm = _bind(self.dtype, train)
-        y = conv(self.width, 3, self.stride, self.dilation, dilation=self.dilation, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y))
-        y = conv(self.width, 3, 1, self.dilation, dilation=self.dilation, name="conv2")(y)
-        y = norm(name="bn2", scale_init=_last_scale(self.zero_init_residual))(y)
-        return nn.relu(y + _shortcut(conv, norm, x, y.shape[-1], self.stride))
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = x
+        for i, (features, kernel, stride, dilation) in enumerate(self.convs, 1):
+            last = i == len(self.convs)
+            padding = kernel // 2 * dilation
+            conv = layers.conv(features, kernel, stride, padding, dilation=dilation, dtype=self.dtype, name=f"conv{i}")
+            scale_init = nn.initializers.zeros if last and self.zero_init_residual else nn.initializers.ones
+            y = layers.BatchNorm(dtype=self.dtype, scale_init=scale_init, name=f"bn{i}")(conv(y), train=train)
+            y = y if last else nn.relu(y)
+        if x.shape != y.shape:
+            stride = max(stride for _, _, stride, _ in self.convs)
+            x = layers.conv(y.shape[-1], 1, stride, dtype=self.dtype, name="downsample.0")(x)
+            x = layers.BatchNorm(dtype=self.dtype, name="downsample.1")(x, train=train)
+        return nn.relu(y + x)
 
 
-class _Bottleneck(nn.Module):
-    """1x1 down, 3x3, 1x1 up to four times the width, and a shortcut."""
-
-    width: int
-    stride: int
-    dilation: int
-    zero_init_residual: bool
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x, *, train):
-        conv, norm = _bind(self.dtype, train)
-        y = conv(self.width, 1, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y))
-        y = conv(self.width, 3, self.stride, self.dilation, dilation=self.dilation, name="conv2")(y)
-        y = nn.relu(norm(name="bn2")(y))
-        y = conv(4 * self.width, 1, name="conv3")(y)
-        y = norm(name="bn3", scale_init=_last_scale(self.zero_init_residual))(y)
-        return nn.relu(y + _shortcut(conv, norm, x, y.shape[-1], self.stride))
+def _basic(width: int, stride: int, dilation: int) -> tuple:
+    """Two 3x3 convolutions."""
+    return (width, 3, stride, dilation), (width, 3, 1, dilation)
 
 
-def _bind(dtype, train):
-    conv = functools.partial(layers.conv, dtype=dtype)
-
-    def norm(**kwargs):
-        return functools.partial(layers.BatchNorm(dtype=dtype, **kwargs), train=train)
-
-    return conv, norm
-
-
-def _shortcut(conv, norm, x, features, stride):
-    if stride == 1 and x.shape[-1] == features:
-        return x
-    x = conv(features, 1, stride, name="downsample.0")(x)
-    return norm(name="downsample.1")(x)
-
-
-def _last_scale(zero):
-    return nn.initializers.zeros if zero else nn.initializers.ones
+def _bottleneck(width: int, stride: int, dilation: int) -> tuple:
+    """1x1 to `width` channels, 3x3, 1x1 to four times as many."""
+    return (width, 1, 1, 1), (width, 3, stride, dilation), (4 * width, 1, 1, 1)
 
 
 class Model(nn.Module):
     """ResNet-18, -34, -50, -101 or -152.
 
-    `num_classes=None` leaves out the head: the output is the pooled features. `stem` is "imagenet" (7x7
-    stride 2, then 3x3 max-pooling stride 2) or "small" (3x3 stride 1, no pooling: for images of some 32
-    pixels). `width` is the number of channels of the first stage, 64 in the paper. `zero_init_residual`
-    starts every block as the identity (Goyal et al. 2017, arXiv 1706.02677). `dtype`, or its name, is that of
-    the computation; parameters, batch statistics, pooled features and head are float32.
+    `stem` is "imagenet" (7x7 of stride 2, then 3x3 max-pooling of stride 2) or "small" (3x3 of stride 1, no pooling:
+    for images of about 32 pixels). `width` is 64 in the paper. `zero_init_residual` starts every block as the identity
+    (Goyal et al. 2017, arXiv 1706.02677).
 
-    `replace_stride_with_dilation` says which of "layer2", "layer3" and "layer4" give up their stride of 2 and
-    instead, as in torchvision, double the dilation of all 3x3 convolutions behind their first block (depth 50 and
-    above). `last_dilation` multiplies the dilation in the last block of "layer4".
+    `replace_stride_with_dilation` says which of "layer2", "layer3" and "layer4" lose their stride of 2 and instead, as
+    in torchvision, double the dilation of all 3x3 convolutions after their first block (only for depth 50 and above).
+    `last_dilation` multiplies the dilation in the last block of "layer4".
     """
 
     depth: int = 50
@@ -94,15 +64,15 @@ class Model(nn.Module):
     zero_init_residual: bool = False
     replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False)
     last_dilation: int = 1
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Images b h w c, float, any c, to (output, stages): logits b num_classes, and every stage by name.
+        """Images (b, h, w, c) to (logits, stages).
 
-        With the "imagenet" stem, "stem" (before its pooling) is 1/2 of the image's size and "layer1" to
-        "layer4" are 1/4 to 1/32, rounded up; with "small" 1 and 1 to 1/8; a stride replaced doubles what follows.
-        "avgpool" is b c, "fc" the logits. ConfigError for an unknown depth or stem, or a dilation it cannot have.
+        With the stem "imagenet", "stem" (before its pooling) is 1/2 of the image's size and "layer1" to "layer4" are
+        1/4 to 1/32, rounded up; with "small", 1 and 1 to 1/8. Each replaced stride doubles the sizes from there on.
+        "avgpool" is (b, c), "fc" the logits.
         """
         if self.depth not in STAGES:
             raise ConfigError(f"ResNet has no depth {self.depth!r}; it must be one of {', '.join(map(str, STAGES))}.")
@@ -121,34 +91,28 @@ class Model(nn.Module):
         if self.last_dilation < 1:
             raise ConfigError(f"ResNet has last_dilation {self.last_dilation!r}; it must be at least 1.")
         dtype = layers.float_dtype(self.dtype)
-        conv, norm = _bind(dtype, train)
         stages = {}
 
         kernel, stride, padding = (7, 2, 3) if self.stem == "imagenet" else (3, 1, 1)
-        x = conv(self.width, kernel, stride, padding, name="conv1")(x)
-        x = stages["stem"] = nn.relu(norm(name="bn1")(x))
+        x = layers.conv(self.width, kernel, stride, padding, dtype=dtype, name="conv1")(x)
+        x = stages["stem"] = nn.relu(layers.BatchNorm(dtype=dtype, name="bn1")(x, train=train))
         if self.stem == "imagenet":
             x = layers.max_pool(x, 3, 2, 1)
 
-        block = _Basic if self.depth < 50 else _Bottleneck
+        make_convs = _basic if self.depth < 50 else _bottleneck
         dilation = 1
         for i, blocks in enumerate(STAGES[self.depth]):
             dilate = i > 0 and self.replace_stride_with_dilation[i - 1]
             for j in range(blocks):
-                last = i == 3 and j == blocks - 1
-                x = block(
-                    width=self.width * 2**i,
-                    stride=2 if i > 0 and j == 0 and not dilate else 1,
-                    dilation=dilation * (self.last_dilation if last else 1),
-                    zero_init_residual=self.zero_init_residual,
-                    dtype=dtype,
-                    name=f"layer{i + 1}.{j}",
-                )(x, train=train)
-                if dilate and j == 0:  # the first block still has the dilation before
+                stride = 2 if i > 0 and j == 0 and not dilate else 1
+                last = self.last_dilation if i == 3 and j == blocks - 1 else 1
+                convs = make_convs(self.width * 2**i, stride, dilation * last)
+                x = _Block(convs, self.zero_init_residual, dtype, name=f"layer{i + 1}.{j}")(x, train=train)
+                if dilate and j == 0:  # the first block still has the previous dilation
                     dilation *= 2
-            stages[f"layer{i + 1}"] = x  # b h w c
+            stages[f"layer{i + 1}"] = x
 
-        x = stages["avgpool"] = layers.global_avg_pool(x)  # b c
+        x = stages["avgpool"] = layers.global_avg_pool(x)
         if self.num_classes is not None:
             x = stages["fc"] = layers.dense(x.shape[-1], self.num_classes, name="fc")(x)
         return x, stages
