@@ -1,8 +1,6 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
 import os
-import shlex
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
@@ -27,6 +25,7 @@ from jaxcv.store.checkpoint import KEPT, Checkpoints
 from jaxcv.store.files import sync
 from jaxcv.store.folder import Folder
 from jaxcv.store.log import no_log
+from jaxcv.store.manifest import command_line
 from jaxcv.store.processes import broadcast_from_first, is_alone, is_first, stop_at
 from jaxcv.store.stop import Stopped, never
 from jaxcv.task import Tree
@@ -43,7 +42,7 @@ def run(
     """
     should_stop = should_stop if is_alone() else never  # several stop together: see `stop_at`
     folder = Folder(workdir)
-    with folder.full_disk_told(), ExitStack() as stack:
+    with folder.report_full_disk(), ExitStack() as stack:
         if is_first():
             stack.enter_context(folder.locked())
             folder.clean()
@@ -57,7 +56,7 @@ def run(
             checkpoints.wait()
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.data.total_steps}, which is saved"
-            print(f"Stopped {'before the first step' if step is None else where}. To go on: {_command()}")
+            print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
                     draw_curves(folder)
@@ -70,7 +69,7 @@ def start(config: Any, workdir: str | os.PathLike, experiment: Experiment, weigh
     Raises UserError where there is a run already.
     """
     folder = Folder(workdir)
-    with folder.full_disk_told(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
+    with folder.report_full_disk(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
         if checkpoints.latest() is not None:
             raise UserError(f"{folder} already holds a run; name another --workdir.")
         checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
@@ -147,7 +146,3 @@ def read_ahead(batches: Iterable[dict], mesh: Mesh, *, depth: int = 2) -> Iterat
         queue.append(put(mesh, batch))
         if len(queue) > depth:
             yield queue.popleft()
-
-
-def _command() -> str:
-    return shlex.join(["python", *sys.argv])
