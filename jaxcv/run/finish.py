@@ -80,7 +80,7 @@ def _plot_end(run: Run, reported: int) -> None:
         predictions=run.folder.read_examples(last=reported),
         arrays=run.folder.read_result_arrays(),
     )
-    draw(run.folder.figures, results)
+    draw(results, run.folder.figures)
 
 
 def _print_table(run: Run, result: Mapping) -> None:

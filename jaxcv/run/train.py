@@ -42,7 +42,7 @@ def run(
     """
     should_stop = should_stop if is_alone() else never  # several stop together: see `stop_at`
     folder = Folder(workdir)
-    with folder.full_disk_told(), ExitStack() as stack:
+    with folder.report_full_disk(), ExitStack() as stack:
         if is_first():
             stack.enter_context(folder.locked())
             folder.clean()
@@ -69,7 +69,7 @@ def start(config: Any, workdir: str | os.PathLike, experiment: Experiment, weigh
     Raises UserError where there is a run already.
     """
     folder = Folder(workdir)
-    with folder.full_disk_told(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
+    with folder.report_full_disk(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
         if checkpoints.latest() is not None:
             raise UserError(f"{folder} already holds a run; name another --workdir.")
         checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))

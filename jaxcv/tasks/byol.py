@@ -203,9 +203,9 @@ def diagnose(values: Mapping[str, float]) -> str:
     )
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """PCA and t-SNE of the examples' features at each step."""
-    figures.draw_features(folder, results)
+    figures.draw_features(results, folder)
 
 
 def _without_predictor(params: Mapping) -> dict:

@@ -107,15 +107,16 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0, stage: str = "",
     return predict
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """Confusion matrix and class accuracies of the test split; features and worst errors of the examples."""
     classes, arrays = results.info.classes, results.arrays
     figures.confusion_matrix(arrays["test/confusion"][:, :-1], folder / "confusion.png", classes=classes)
     figures.class_bars(arrays["test/class_accuracy"], folder / "class_accuracy.png", classes=classes)
-    figures.draw_features(folder, results)
+    figures.draw_features(results, folder)
     probability = results.predictions[max(results.predictions)]["probability"]
     image, label = results.batch["image"], results.batch["label"]
-    figures.worst_classified(image, label, probability, folder / "worst.png", classes=classes)
+    file = folder / "worst.png"
+    figures.worst_classified(image, file, labels=label, probabilities=probability, classes=classes)
 
 
 def _stage(name: str, stages: list[str]) -> str:

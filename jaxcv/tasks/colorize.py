@@ -32,7 +32,7 @@ def augment(key: jax.Array, batch: Batch) -> dict:
     return {**batch, "image": grey(batch["image"]), "mask": batch["mask"].astype(jnp.int32)}
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """The first examples: what the network sees, the colours to be found, and those predicted at each step."""
     batch, palette = results.batch, results.info.palette
     masks = {"truth": batch["mask"]}

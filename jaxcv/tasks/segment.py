@@ -169,7 +169,7 @@ def make_augment(info: Any, **ops: Any) -> Augment:
 _MOST = 8  # images in a figure
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """Confusion matrix and class scores of the test split; of the first examples the predicted masks at each step and,
     the last ones, over their images. A class without a score, nan, is left out of the mean."""
     info, arrays = results.info, results.arrays
@@ -189,8 +189,8 @@ def draw(folder: Path, results: Results) -> None:
     last = {"prediction": predictions[f"step {max(results.predictions)}"]}
     images, names = results.batch["image"][:_MOST], results.names[:_MOST]
     looks = {"classes": info.classes, "palette": info.palette, "ignore": info.ignore}
-    figures.mask_panels(images, truth | predictions, folder / "masks.png", names=names, **looks)
-    figures.overlay_panels(images, truth | last, folder / "overlays.png", names=names, **looks)
+    figures.mask_panels(images, folder / "masks.png", masks=truth | predictions, names=names, **looks)
+    figures.overlay_panels(images, folder / "overlays.png", masks=truth | last, names=names, **looks)
 
 
 def _check_size(mask: jax.Array, logits: jax.Array) -> jax.Array:
