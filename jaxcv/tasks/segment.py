@@ -82,14 +82,7 @@ def make(
     augment = call(make_augment, setup.augment, group="augment", info=setup.info)
     prepare = make_prepare(setup.info)
     loss_of_mask = make_loss(setup.info, loss, class_weight=class_weight, ignore_in_loss=ignore_in_loss)
-    return make_task(
-        setup,
-        augment,
-        make_prepare(setup.info),
-        loss_of_mask,
-        aux_weight=aux_weight,
-        average_precision=average_precision,
-    )
+    return make_task(setup, augment, prepare, loss_of_mask, aux_weight=aux_weight, average_precision=average_precision)
 
 
 def make_loss(info: Any, name: str, *, class_weight: Sequence[float] = (), ignore_in_loss: bool = False) -> LossOfMask:
@@ -169,8 +162,8 @@ _MOST = 8  # images in a figure
 
 
 def draw(folder: Path, results: Results) -> None:
-    """Confusion matrix and class scores of the test split; the predicted masks of the first examples at each step, the
-    last ones also over their images. A class without a score, NaN, is left out of the mean."""
+    """Confusion matrix and class scores of the test split; of the first examples the predicted masks at each step and,
+    the last ones, over their images. A class without a score, nan, is left out of the mean."""
     info, arrays = results.info, results.arrays
     iou = arrays["test/class_iou"]
     ap = {"AP": arrays["test/class_ap"]} if "test/class_ap" in arrays else {}
