@@ -122,7 +122,7 @@ def test_what_the_network_sees_is_drawn_with_its_masks():
     experiment = build(config)
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
-    rows = pictures(experiment, batch, draws=2)
+    rows = pictures(experiment, batch, steps=2)
     masks = ("original mask", "augmented mask 0", "augmented mask 1")
     assert set(rows) == {"original", "augmented 0", "augmented 1", *masks}
     palette = np.array(voc_palette(11))
