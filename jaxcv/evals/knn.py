@@ -10,11 +10,12 @@ from jax.sharding import Mesh
 from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, score_features
 from jaxcv.evals.features import EXACT, Features, on_mesh
 from jaxcv.mesh import put_whole, replicated
+from jaxcv.ranges import Positive, PositiveCount
 
 METRICS = ("knn_accuracy",)
 
 
-def make(setup: EvalSetup, *, k: int = 200, temperature: float = 0.1) -> Evaluator:
+def make(setup: EvalSetup, *, k: PositiveCount = 200, temperature: Positive = 0.1) -> Evaluator:
     """`knn_accuracy` of every split; the neighbours are in the split train.  k, temperature: as of `make_knn`."""
     num_classes = needs_classes(setup)
 
@@ -25,7 +26,13 @@ def make(setup: EvalSetup, *, k: int = 200, temperature: float = 0.1) -> Evaluat
 
 
 def make_knn(
-    bank: Features, *, mesh: Mesh, num_classes: int, k: int = 200, temperature: float = 0.1, batch_size: int = 256
+    bank: Features,
+    *,
+    mesh: Mesh,
+    num_classes: int,
+    k: PositiveCount = 200,
+    temperature: Positive = 0.1,
+    batch_size: int = 256,
 ) -> Callable[[Features], float]:
     """Returns accuracy(query), in [0, 1]: the share of queries whose class wins the vote of the `k` most similar rows.
 

@@ -10,12 +10,13 @@ from jax.sharding import Mesh
 
 from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, score_features
 from jaxcv.evals.features import EXACT, Features, on_mesh
+from jaxcv.ranges import PositiveCount
 
 METRICS = ("probe_accuracy",)
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # strong to weak: each fit starts from the last
 
 
-def make(setup: EvalSetup, *, iterations: int = 100) -> Evaluator:
+def make(setup: EvalSetup, *, iterations: PositiveCount = 100) -> Evaluator:
     """`probe_accuracy` of every split by a classifier fitted to the split train.  iterations: as of `make_linear`."""
     num_classes = needs_classes(setup)
 
@@ -26,7 +27,7 @@ def make(setup: EvalSetup, *, iterations: int = 100) -> Evaluator:
 
 
 def make_linear(
-    train: Features, *, mesh: Mesh, num_classes: int, iterations: int = 100, chunk: int = 4096
+    train: Features, *, mesh: Mesh, num_classes: int, iterations: PositiveCount = 100, chunk: int = 4096
 ) -> Callable[[Features], float]:
     """Fits a logistic regression on the standardised features of `train`; returns its accuracy(test), in [0, 1].
 

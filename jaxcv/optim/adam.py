@@ -2,11 +2,12 @@
 
 import optax
 
+from jaxcv.ranges import Decay, Positive
 from jaxcv.task import Schedule
 
 
 def optimizer(
-    schedule: Schedule, decay: optax.GradientTransformation, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+    schedule: Schedule, decay: optax.GradientTransformation, *, b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-8
 ) -> optax.GradientTransformation:
     """Weight decay is added to the gradient; for decoupled decay see adamw.
 

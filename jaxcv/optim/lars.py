@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcv.optim.parameters import not_bias_or_norm
+from jaxcv.ranges import Decay, Positive
 from jaxcv.task import Schedule, Tree
 
 
@@ -12,8 +13,8 @@ def optimizer(
     schedule: Schedule,
     decay: optax.GradientTransformation,
     *,
-    momentum: float = 0.9,
-    trust_coefficient: float = 1e-3,
+    momentum: Decay = 0.9,
+    trust_coefficient: Positive = 1e-3,
     clip_lr: bool = False,
 ) -> optax.GradientTransformation:
     """Weight decay is added to the gradient; biases and the parameters of norms have momentum alone.

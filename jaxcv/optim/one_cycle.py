@@ -3,6 +3,7 @@
 import optax
 
 from jaxcv.errors import ConfigError
+from jaxcv.ranges import Positive, Share
 from jaxcv.task import Schedule
 
 
@@ -11,9 +12,9 @@ def schedule(
     total_steps: int,
     warmup_steps: int,
     *,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    pct_start: Share = 0.3,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
     anneal: str = "cosine",
 ) -> Schedule:
     """`lr` / `div_factor` -> `lr` -> `lr` / (`div_factor` `final_div_factor`) at the last step.

@@ -2,6 +2,7 @@
 
 import optax
 
+from jaxcv.ranges import Decay, Positive
 from jaxcv.task import Schedule
 
 
@@ -9,9 +10,9 @@ def optimizer(
     schedule: Schedule,
     decay: optax.GradientTransformation,
     *,
-    alpha: float = 0.99,
-    eps: float = 1e-8,
-    momentum: float = 0.0,
+    alpha: Decay = 0.99,
+    eps: Positive = 1e-8,
+    momentum: Decay = 0.0,
 ) -> optax.GradientTransformation:
     """Weight decay is added to the gradient.
 

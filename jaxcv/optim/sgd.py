@@ -2,11 +2,12 @@
 
 import optax
 
+from jaxcv.ranges import Decay
 from jaxcv.task import Schedule
 
 
 def optimizer(
-    schedule: Schedule, decay: optax.GradientTransformation, *, momentum: float = 0.9, nesterov: bool = False
+    schedule: Schedule, decay: optax.GradientTransformation, *, momentum: Decay = 0.9, nesterov: bool = False
 ) -> optax.GradientTransformation:
     """Weight decay is added to the gradient.
 

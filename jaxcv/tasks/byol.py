@@ -21,6 +21,7 @@ from jaxcv.models.layers import BatchNorm, dense, float_dtype
 from jaxcv.ops.views import make_two_views, make_view
 from jaxcv.predict import write_features
 from jaxcv.prng import streams
+from jaxcv.ranges import PositiveCount, Share
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Predict, Schedule, Setup, Task, Tree
@@ -32,8 +33,8 @@ SPREAD_FLOOR = 0.1  # training has collapsed when feature_std of the online proj
 class Head(nn.Module):
     """The projector and the predictor: Linear, BatchNorm, ReLU, Linear without bias."""
 
-    hidden: int
-    features: int
+    hidden: PositiveCount
+    features: PositiveCount
     norm: bool = True
     dtype: Any = jnp.float32
 
@@ -60,7 +61,7 @@ class Network(nn.Module):
         return wide(projection), wide(prediction)
 
 
-def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosine") -> Schedule:
+def make_decay(total_steps: int, *, tau: Share = 0.99, tau_schedule: str = "cosine") -> Schedule:
     """Returns decay(step), the target's decay rate at update `step` (from 0).
 
     cosine: 1 - (1 - tau) (cos(pi step / total_steps) + 1) / 2, from `tau` to 1 (the paper, sec. 3.1); constant: `tau`.
@@ -75,12 +76,12 @@ def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosi
 def make(
     setup: Setup,
     *,
-    hidden: int = 4096,
-    features: int = 256,
+    hidden: PositiveCount = 4096,
+    features: PositiveCount = 256,
     predictor: bool = True,
     head_norm: bool = True,
     target_init: str = "separate",
-    tau: float = 0.99,
+    tau: Share = 0.99,
     tau_schedule: str = "cosine",
 ) -> Task:
     """BYOL of a backbone that maps images to (features, stages).

@@ -18,6 +18,7 @@ from jaxcv.ops.mix import mixup_or_cutmix
 from jaxcv.ops.views import make_view
 from jaxcv.predict import write_probabilities
 from jaxcv.prng import streams
+from jaxcv.ranges import Decay
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Predict, Setup, Task, Tree
@@ -26,7 +27,7 @@ from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare
 LOSSES = ("softmax", "sigmoid")
 
 
-def make(setup: Setup, *, loss: str = "softmax", label_smoothing: float = 0.0) -> Task:
+def make(setup: Setup, *, loss: str = "softmax", label_smoothing: Decay = 0.0) -> Task:
     """A classifier into the classes of the data.
 
     loss: `softmax`, cross-entropy over the classes; `sigmoid`, binary cross-entropy of each class by itself, or of the
@@ -34,8 +35,6 @@ def make(setup: Setup, *, loss: str = "softmax", label_smoothing: float = 0.0) -
     """
     if loss not in LOSSES:
         raise ConfigError(f"config.task.loss={loss!r} is unknown; choose {' or '.join(LOSSES)}.")
-    if not 0 <= label_smoothing < 1:
-        raise ConfigError(f"config.task.label_smoothing={label_smoothing} must be in [0, 1).")
     classes = len(setup.info.classes)
     model = setup.make_model(1 if loss == "sigmoid" and classes == 2 else classes)
     augment = call(make_augment, setup.augment, group="augment", info=setup.info)

@@ -17,6 +17,7 @@ from jaxcv.measure import losses, metrics
 from jaxcv.ops.joint import make_joint_view
 from jaxcv.predict import write_masks
 from jaxcv.prng import stream
+from jaxcv.ranges import NonNegative
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Setup, Task, Tree
@@ -69,7 +70,7 @@ def make(
     *,
     loss: str = "cross_entropy",
     class_weight: Sequence[float] = (),
-    aux_weight: float = 0.0,
+    aux_weight: NonNegative = 0.0,
     ignore_in_loss: bool = False,
     average_precision: bool = False,
 ) -> Task:
@@ -107,7 +108,7 @@ def make_task(
     prepare: Callable[[jax.Array], jax.Array],
     loss_of_mask: LossOfMask,
     *,
-    aux_weight: float = 0.0,
+    aux_weight: NonNegative = 0.0,
     average_precision: bool = False,
 ) -> Task:
     """The task of `make` on images that `augment` prepares in training and `prepare` in evaluation."""
