@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
@@ -54,8 +55,8 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
     annotated range."""
     options = get_args(annotation)
     if get_origin(annotation) in (Union, UnionType):
-        if not (value is None and NoneType in options):
-            check_value(value, next(option for option in options if option is not NoneType), key)
+        if not any(_fits(value, option) for option in options):
+            check_value(value, options[0], key)
     elif get_origin(annotation) is Annotated:
         check_value(value, options[0], key)
         for each in options[1:]:
@@ -65,6 +66,15 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         wanted = (int, float) if annotation is float else annotation
         if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):
             raise ConfigError(f"{key}={value!r} must be {_TYPES[annotation]}.")
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    if annotation is NoneType:
+        return value is None
+    with suppress(ConfigError):
+        check_value(value, annotation, "")
+        return True
+    return False
 
 
 def part_names(package: str, public: str) -> list[str]:
