@@ -56,7 +56,8 @@ def take(config: Any, args: Namespace) -> None:
     source, experiment = args.weights, build(config)
     weights, rows = fit_weights(experiment, source, list(filter(None, args.allow_missing.split(","))))
     columns = ("in the file", "in the model", "")
-    table = {row.name: dict(zip(columns, (shape(row.given), shape(row.wanted), row.outcome))) for row in sorted(rows)}
+    cells = {row.name: (shape(row.file_shape), shape(row.model_shape), row.outcome) for row in sorted(rows)}
+    table = {name: dict(zip(columns, values)) for name, values in cells.items()}
     closing_table(source, table)
     remedy = " What may be missing or unused is named by --allow-missing='fc.*,...'."
     check_rows(rows, source=f"The weights in {source}", remedy=remedy)

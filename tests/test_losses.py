@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from goldens import make_losses
-from goldens.make_losses import ALPHA, CLASS_WEIGHT, CLASSES, EPSILON, GAMMA, SMOOTHING, VOID
+from goldens.make_losses import CLASS_WEIGHT, CLASSES, EPSILON, GAMMA, SMOOTHING, VOID
 from jaxcv.measure import losses
 
 GOLDEN = np.load(make_losses.FILE, allow_pickle=False)
@@ -35,7 +35,6 @@ OURS = {
     "poly1": lambda z: mean(losses.poly1(losses.pixel_cross_entropy(z, LABEL), epsilon=EPSILON)),
     "poly1_of_mean": lambda z: losses.poly1(mean(losses.pixel_cross_entropy(z, LABEL)), epsilon=EPSILON),
     "focal": lambda z: mean(losses.focal(losses.pixel_cross_entropy(z, LABEL), gamma=GAMMA)),
-    "sigmoid_focal": lambda z: losses.sigmoid_focal(z, jax.nn.one_hot(LABEL, CLASSES), gamma=GAMMA, alpha=ALPHA).mean(),
 }
 
 
@@ -68,7 +67,6 @@ VOIDLESS = {  # losses that must not see void pixels
     "poly1": lambda z: losses.poly1(losses.pixel_cross_entropy(z, LABEL)).sum(),
     "focal": lambda z: losses.focal(losses.pixel_cross_entropy(z, LABEL), gamma=0.5).sum(),
     "binary": lambda z: mean(losses.pixel_binary_cross_entropy(z, LABEL)),
-    "sigmoid_focal": lambda z: mean(losses.sigmoid_focal(z, jax.nn.one_hot(LABEL, CLASSES)).mean(-1)),
     "jaccard": region(losses.jaccard),
     "dice": region(losses.dice),
 }
@@ -120,10 +118,6 @@ def test_limits_of_poly1_and_focal():
     np.testing.assert_allclose(losses.poly1(ce), [0, 0.3 + 1 - np.exp(-0.3), 3 - np.exp(-2), 81], rtol=1e-6)
     np.testing.assert_allclose(losses.focal(ce, gamma=0.0), ce)
     np.testing.assert_allclose(losses.focal(ce), (1 - np.exp(-ce)) ** 2 * ce, rtol=1e-5)
-    target = np.float32([0, 1, 1, 0])
-    np.testing.assert_allclose(
-        losses.sigmoid_focal(ce, target), optax.sigmoid_focal_loss(ce, target, alpha=0.25, gamma=2.0), rtol=1e-4
-    )
 
 
 def test_overlap_of_sets():

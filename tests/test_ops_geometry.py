@@ -54,7 +54,7 @@ def test_a_crop_at_its_own_size_is_exact():
 
 
 def test_flip_and_center_crop():
-    np.testing.assert_array_equal(geometry.flip(IMAGE), np.fliplr(IMAGE))
+    np.testing.assert_array_equal(geometry.random_flip(jax.random.key(0), IMAGE, p=1.0), np.fliplr(IMAGE))
     # torchvision.transforms.functional.center_crop: int(round((12 - 5) / 2)) = 4, (14 - 9) / 2 = 2.5 -> 2
     np.testing.assert_array_equal(geometry.center_crop(IMAGE, size=(5, 9)), IMAGE[4:9, 2:11])
 

@@ -10,7 +10,7 @@ from ml_collections import FrozenConfigDict
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.ops.color import random_color_jitter, random_grayscale
 from jaxcv.ops.geometry import center_crop, random_flip, random_resized_crop
-from jaxcv.ops.views import make_one_view, make_two_views, make_view
+from jaxcv.ops.views import make_view, make_views
 from jaxcv.prng import stream
 
 IMAGE = np.random.default_rng(0).random((12, 14, 3), np.float32)
@@ -33,7 +33,7 @@ VIEWS = FrozenConfigDict(  # as a config holds them; every op once, to compile l
 
 def test_a_view_is_its_ops_in_order_each_on_its_stream():
     options = {"jitter": {"p": 1.0}, "gray": {"p": 0.5}, "flip": {"p": 0.5}, "crop": {"size": 6}}
-    options |= {"center_crop": {"size": 5}}  # which draws nothing
+    options |= {"center_crop": {"size": 5}}  # which is not random
     view = make_view(order=("jitter", "gray", "flip", "blur", "crop", "center_crop"), **options)  # lucidrains' order
     for seed in range(4):
         key = jax.random.key(seed)
@@ -49,7 +49,7 @@ def test_another_order_draws_the_same_numbers():
     one, other = make_view(**options), make_view(order=("gray", "solarize", "flip"), **options)
     views = [[view(jax.random.key(seed), IMAGE) for seed in range(12)] for view in (one, other)]
     np.testing.assert_array_equal(*views)
-    assert len({np.asarray(view).tobytes() for view in views[0]}) == 4  # both ops were drawn, and both were not
+    assert len({np.asarray(view).tobytes() for view in views[0]}) == 4  # both ops were applied, and both were not
 
 
 def test_an_absent_op_is_not_traced():
@@ -85,7 +85,9 @@ def test_a_wrong_config_is_named(options, message):
 
 def test_two_views_of_a_batch():
     mean, std = (0.0, 0.0, 0.0), (2.0, 2.0, 2.0)
-    augment = make_two_views(make_view(flip={"p": 0.5}), lambda key, image: image + 1, mean=mean, std=std)
+    augment = make_views(
+        {"view1": make_view(flip={"p": 0.5}), "view2": lambda key, image: image + 1}, mean=mean, std=std
+    )
     pixels = np.random.default_rng(3).integers(0, 256, (8, 4, 4, 3), np.uint8)
     batch = {"image": pixels, "label": np.arange(8)}
     out = augment(jax.random.key(0), batch)
@@ -97,7 +99,7 @@ def test_two_views_of_a_batch():
         np.testing.assert_allclose(view, expected, atol=1e-6)
     np.testing.assert_array_equal(out["view2"], np.full((8, 4, 4, 3), 0.5))  # clipped to 1, then halved
 
-    one = make_one_view(lambda key, image: image + 1, mean=mean, std=std)(jax.random.key(0), batch)
+    one = make_views({"image": lambda key, image: image + 1}, mean=mean, std=std)(jax.random.key(0), batch)
     assert set(one) == {"image", "label"}
     np.testing.assert_array_equal(one["image"], out["view2"])
 
@@ -110,7 +112,7 @@ def test_two_views_of_a_batch():
 
 def test_four_devices_give_the_views_of_one():
     view1, view2 = make_view(**VIEWS.view1), make_view(**VIEWS.view2)
-    augment = jax.jit(make_two_views(view1, view2, mean=MEAN, std=STD))
+    augment = jax.jit(make_views({"view1": view1, "view2": view2}, mean=MEAN, std=STD))
     image = np.random.default_rng(4).integers(0, 256, (8, 8, 8, 3), np.uint8)
     one = augment(jax.random.key(5), {"image": image, "label": np.arange(8)})
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))

@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from jaxcv.errors import UserError
 from jaxcv.models import resnet
-from jaxcv.models.weights import check_rows, fit, from_torch, summarize, to_torch
+from jaxcv.models.weights import check_rows, from_torch, match_torch, summarize, to_torch
 
 MODEL = resnet.Model(18, num_classes=3, width=4)
 SHAPES = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), train=False))
@@ -74,7 +74,7 @@ def test_other_arrays_keep_their_names_and_axes():
     for name in ("gamma", "position", "token"):
         np.testing.assert_array_equal(state[name], variables["params"][name])
     jax.tree.map(np.testing.assert_array_equal, from_torch(state, variables), variables)
-    _, rows = fit(state | {"position": np.ones((1, 3, 2, 3))}, variables)
+    _, rows = match_torch(state | {"position": np.ones((1, 3, 2, 3))}, variables)
     assert outcomes(rows) == {"position": "mismatch"}  # is no convolution of an RGB image
 
 
@@ -109,13 +109,13 @@ def test_a_file_of_the_trunk_fits_into_backbone_and_the_other_way_round(variable
     trunk = to_torch(variables)
     whole = {name: {"backbone": tree, "head": {"kernel": np.ones((3, 2))}} for name, tree in variables.items()}
     del whole["batch_stats"]["head"]
-    taken, rows = fit(trunk, whole, allow=("head.*",))
+    taken, rows = match_torch(trunk, whole, allow=("head.*",))
     assert outcomes(rows) == {"head.weight": "fresh"}
     jax.tree.map(np.testing.assert_array_equal, taken["params"]["backbone"], variables["params"])
     assert taken["params"]["head"]["kernel"] is None
 
     prefixed = {f"backbone.{name}": value for name, value in trunk.items()} | {"projector.weight": np.ones(2)}
-    taken, rows = fit(prefixed, variables, allow=("projector.*",))
+    taken, rows = match_torch(prefixed, variables, allow=("projector.*",))
     assert outcomes(rows) == {"projector.weight": "unused"}
     jax.tree.map(np.testing.assert_array_equal, taken, variables)
 
@@ -123,7 +123,7 @@ def test_a_file_of_the_trunk_fits_into_backbone_and_the_other_way_round(variable
 def test_one_channel_gets_the_sum_of_the_rgb_filters(variables):
     model = resnet.Model(18, num_classes=3, width=4)
     grey = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)), train=False))
-    taken, rows = fit(to_torch(variables), grey)
+    taken, rows = match_torch(to_torch(variables), grey)
     assert outcomes(rows) == {"conv1.weight": "RGB summed"}
     check_rows(rows)
     kernel = variables["params"]["conv1"]["kernel"]
@@ -137,14 +137,14 @@ def test_one_channel_gets_the_sum_of_the_rgb_filters(variables):
 def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
     state = to_torch(variables) | {"fc.weight": np.zeros((1000, 32)), "fc.bias": np.zeros(1000)}
     del state["bn1.weight"]
-    taken, rows = fit(state, SHAPES)
+    taken, rows = match_torch(state, SHAPES)
     assert outcomes(rows) == {"bn1.weight": "missing", "fc.weight": "mismatch", "fc.bias": "mismatch"}
     assert taken["params"]["fc"]["kernel"] is None  # nothing is half used
     with pytest.raises(UserError, match=r"^x\.pth lack bn1\.weight; .* Say so\.$"):
         check_rows(rows, source="x.pth", remedy=" Say so.")
     with pytest.raises(UserError, match=r"hold fc\.(bias|weight) of shape \(1000.*\(and 1 more\)\.$"):
-        check_rows(fit(state, SHAPES, allow=("bn1.*",))[1])
-    taken, rows = fit(state, SHAPES, allow=("fc.*", "bn1.*"))
+        check_rows(match_torch(state, SHAPES, allow=("bn1.*",))[1])
+    taken, rows = match_torch(state, SHAPES, allow=("fc.*", "bn1.*"))
     check_rows(rows)
     assert set(outcomes(rows).values()) == {"fresh"}
     assert summarize(rows) == f"{len(rows) - 3} matched; fresh: bn1.weight, fc.bias, fc.weight"
@@ -152,7 +152,7 @@ def test_a_partial_load_is_refused_unless_it_is_allowed_by_name(variables):
 
 def test_what_is_to_be_fresh_is_not_taken_though_it_fits(variables):
     state = to_torch(variables)
-    taken, rows = fit(state, SHAPES, fresh=("layer4.1.conv*",))
+    taken, rows = match_torch(state, SHAPES, fresh=("layer4.1.conv*",))
     check_rows(rows)
     assert outcomes(rows) == {"layer4.1.conv1.weight": "fresh", "layer4.1.conv2.weight": "fresh"}
     assert taken["params"]["layer4.1"]["conv1"]["kernel"] is None
@@ -163,5 +163,5 @@ def test_a_pattern_may_be_of_our_name_or_of_torchs(variables, pattern):
     whole = {name: {"backbone": tree} for name, tree in variables.items()}
     state = {name: value for name, value in to_torch(variables).items() if name != "bn1.weight"}
     for given in ({"fresh": (pattern,)}, {"allow": (pattern,)}):
-        found = {row.name: row.outcome for row in fit(state, whole, **given)[1]}
+        found = {row.name: row.outcome for row in match_torch(state, whole, **given)[1]}
         assert found.pop("backbone.bn1.weight") == "fresh" and set(found.values()) == {"matched"}

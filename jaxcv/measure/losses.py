@@ -1,7 +1,6 @@
 """Losses: values per example or per pixel, unreduced.
 
-Of dense labels, one that is not in 0 .. n - 1 is void: its pixel belongs to no class. A class that is to be ignored is
-relabelled so before.
+A pixel's label that is not in 0 .. n - 1 is void: the pixel belongs to no class. To ignore a class, relabel it first.
 """
 
 import jax
@@ -12,7 +11,7 @@ import optax
 def cosine_distance(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """BYOL's regression loss ||p/|p| - t/|t|||^2 = 2 - 2 cos(p, t) (arXiv 2006.07733, eq. 2).
 
-    Args: prediction, target: float, (..., d).  Returns: (...) in [0, 4].
+    float (..., d), (..., d) -> (...), in [0, 4].
     """
     return 2 - 2 * optax.cosine_similarity(prediction, target, epsilon=1e-6)
 
@@ -25,7 +24,7 @@ def smooth(target: jax.Array, share: float) -> jax.Array:
 def softmax_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     """-sum_c target_c log softmax(logits)_c: float (..., n), (..., c) -> (...), for c <= n.
 
-    A network may have more outputs than there are classes; those beyond have target 0.
+    A network may have more outputs than there are classes; the target of the others is 0.
     """
     extra = logits.shape[-1] - target.shape[-1]
     target = jnp.pad(target, [(0, 0)] * (target.ndim - 1) + [(0, extra)])
@@ -35,7 +34,7 @@ def softmax_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
 def sigmoid_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Binary cross-entropy, summed over the classes: float (..., c), (..., c) -> (...).
 
-    One logit and two classes: it is that of the second class.
+    A single logit for two classes is that of the second one.
     """
     target = target[..., 1:] if logits.shape[-1] == 1 else target
     return optax.sigmoid_binary_cross_entropy(logits, target).sum(-1)
@@ -49,22 +48,22 @@ def pixel_cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
 def pixel_binary_cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
     """Binary cross-entropy of each class against the rest, mean over the classes: float (..., n), int (...) -> (...).
 
-    The mean over all pixels is torch's BCEWithLogitsLoss of one-hot targets, as in pochih/FCN-pytorch: there a void
-    pixel is one that is none of the classes. `pixel_weight` leaves it out.
+    The mean over all pixels is torch's BCEWithLogitsLoss of one-hot targets, as in pochih/FCN-pytorch, where a void
+    pixel is a negative of every class. `pixel_weight` leaves void pixels out.
     """
     return optax.sigmoid_binary_cross_entropy(logits, jax.nn.one_hot(label, logits.shape[-1])).mean(-1)
 
 
 def pixel_weight(label: jax.Array, class_weight: jax.Array) -> jax.Array:
-    """The weight of each label's class, and 0 for void: int (...), float (n,) -> float (...)."""
+    """The weight of each label's class, 0 for void: int (...), float (n,) -> float (...)."""
     one_hot = jax.nn.one_hot(label, len(class_weight))
     return jnp.matmul(one_hot, class_weight, precision=jax.lax.Precision.HIGHEST)
 
 
 def weighted_mean(loss: jax.Array, weight: jax.Array) -> jax.Array:
-    """sum(weight loss) / sum(weight) of two arrays of one shape; 0 if all weights are.
+    """sum(weight loss) / sum(weight) of two arrays of the same shape; 0 if all weights are 0.
 
-    Of `pixel_cross_entropy` and `pixel_weight` it is the mean of torch's CrossEntropyLoss(class_weight, ignore_index).
+    With `pixel_cross_entropy` and `pixel_weight` it is torch's CrossEntropyLoss(class_weight, ignore_index).
     """
     total = weight.sum()
     return (weight * loss).sum() / jnp.where(total > 0, total, 1)
@@ -73,35 +72,26 @@ def weighted_mean(loss: jax.Array, weight: jax.Array) -> jax.Array:
 def poly1(cross_entropy: jax.Array, *, epsilon: float = 1.0) -> jax.Array:
     """ce + epsilon (1 - exp(-ce)), of any shape: Poly-1 (arXiv 2204.12511).
 
-    Of each pixel's cross-entropy, exp(-ce) is the probability of its class. The mean of a batch can be put in instead,
-    as public code does with epsilon 2: that is another loss.
+    If ce is the cross-entropy of a pixel, exp(-ce) is the probability of its class. Public code with epsilon 2 applies
+    this to the mean of a batch instead, which is another loss.
     """
     return cross_entropy - epsilon * jnp.expm1(-cross_entropy)
 
 
 def focal(cross_entropy: jax.Array, *, gamma: float = 2.0) -> jax.Array:
-    """(1 - exp(-ce))^gamma ce, of any shape: the focal loss (arXiv 1708.02002, eq. 4); gamma >= 0, and 0 is ce itself.
+    """(1 - exp(-ce))^gamma ce, of any shape: the focal loss (arXiv 1708.02002, eq. 4). gamma >= 0; with 0 it is ce.
 
-    Its alpha is a weight of classes: `pixel_weight`.
+    The paper's alpha is a weight of classes: see `pixel_weight`.
     """
-    error = jnp.maximum(-jnp.expm1(-cross_entropy), 1e-12)  # at 0 a power below 1 has no gradient
+    error = jnp.maximum(-jnp.expm1(-cross_entropy), 1e-12)  # at 0, a power below 1 has no gradient
     return error**gamma * cross_entropy
-
-
-def sigmoid_focal(logits: jax.Array, target: jax.Array, *, gamma: float = 2.0, alpha: float = 0.25) -> jax.Array:
-    """The focal loss of each class for itself (arXiv 1708.02002, eq. 5): float (..., c), (..., c) -> (..., c).
-
-    target: 0 or 1.  alpha weighs the positives, 1 - alpha the negatives.
-    """
-    balance = alpha * target + (1 - alpha) * (1 - target)
-    return balance * focal(optax.sigmoid_binary_cross_entropy(logits, target), gamma=gamma)
 
 
 def overlap(probability: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums over the pixels of each image, of p y and of p + y, for `jaccard` and `dice`; y is the one-hot label.
 
-    Args: probability: float (b, h, w, n).  label: int (b, h, w).  weight: float (b, h, w), as of `pixel_weight`.
-    Returns: two float (b, n). To score a batch as one image, add up the rows of each first.
+    float (b, h, w, n), int (b, h, w), float (b, h, w), as from `pixel_weight` -> two float (b, n). To score a batch as
+    one image, add up the rows of both first.
     """
     target = jax.nn.one_hot(label, probability.shape[-1])
     weight = weight[..., None]

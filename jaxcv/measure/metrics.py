@@ -1,21 +1,19 @@
-"""Metrics: sums that add over batches and devices, and the functions that divide them.
+"""Metrics: sums that add over batches and devices, and functions that turn the totals into metrics.
 
-Of dense labels, one that is not in 0 .. n - 1 is void: its pixel belongs to no class.
+A pixel's label that is not in 0 .. n - 1 is void: the pixel belongs to no class. Everywhere, `valid` is (b,) of 1 and
+0, and rows with 0 do not count.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-SCORE_BINS = 32768  # 512 to the unit of log-odds: of millions of pixels an error below 0.001 once a network has learnt
-SCORE_RANGE = 32.0  # log-odds from -32 to 32; float32 knows no probability between that of 16.6 and 1
+SCORE_BINS = 32768  # 512 per unit of log-odds: an error below 0.001 for millions of pixels and a trained network
+SCORE_RANGE = 32.0  # log-odds from -32 to 32; in float32, log-odds above 16.6 are probability 1
 
 
 def moments(x: jax.Array, valid: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Sums for `spread`: how many rows, their sum and the sum of their outer products.
-
-    Args: x: float32 (b, d).  valid: (b,) of 1 and 0; rows with 0 do not count.
-    """
+    """Sums for `feature_spread` of float32 (b, d): the number of rows, their sum and that of their outer products."""
     valid = jnp.ones(x.shape[0]) if valid is None else valid
     kept = x * valid[:, None]
     # Not TensorFloat-32: the covariance below is a difference of nearly equal numbers.
@@ -24,13 +22,12 @@ def moments(x: jax.Array, valid: jax.Array | None = None) -> dict[str, jax.Array
 
 
 def feature_spread(sums: dict) -> dict:
-    """How far vectors on the unit sphere spread, from their `moments`: what a collapse takes away.
+    """How evenly vectors spread over the unit sphere, from their `moments`: it shows a collapse. For jax and numpy.
 
-    feature_std: standard deviation of each dimension, averaged, times sqrt(d): 1 where they fill the sphere evenly,
-      0 where all are the same vector (SimSiam's measure, arXiv 2011.10566, sec. 4.1).
+    feature_std: standard deviation of each dimension, averaged, times sqrt(d): 1 if they fill the sphere evenly,
+      0 if all are the same vector (SimSiam's measure, arXiv 2011.10566, sec. 4.1).
     effective_rank: (tr C)^2 / tr(C^2) of their covariance C, the exponential of the order-2 Renyi entropy of its
       spectrum, in [1, d]; never above the Shannon version of Roy & Vetterli (2007), and needs no eigenvalues.
-    Works on jax and numpy arrays alike.
     """
     mean = sums["sum"] / sums["count"]
     covariance = sums["outer"] / sums["count"] - mean[:, None] * mean[None, :]
@@ -42,7 +39,7 @@ def feature_spread(sums: dict) -> dict:
 
 
 def most_probable(logits: jax.Array) -> jax.Array:
-    """The class of each row of logits, int32; a single logit is that of the second of two classes."""
+    """The class of each row of logits, int32; a single logit for two classes is that of the second one."""
     return (logits[..., 0] > 0).astype(jnp.int32) if logits.shape[-1] == 1 else logits.argmax(-1)
 
 
@@ -51,18 +48,17 @@ def classification(
 ) -> dict[str, jax.Array]:
     """Sums for `summarize_classification`.
 
-    Args: logits: float32 (b, n), n >= classes or 1.  label: int (b,).  valid: (b,) of 1 and 0; rows with 0 do not
-    count.  loss: float32 (b,).
+    logits: float32 (b, n), n >= classes or 1.  label: int (b,).  loss: float32 (b,).
     """
-    predicted = jnp.minimum(most_probable(logits), classes)  # the last column: an output that is none of the classes
+    predicted = jnp.minimum(most_probable(logits), classes)  # the last column: an output that is not a class
     rows = jax.nn.one_hot(label, classes) * valid[:, None]
     hit = (predicted == label) * valid
-    above = (logits > jnp.take_along_axis(logits, label[:, None] % logits.shape[-1], -1)).sum(-1)
+    higher = (logits > jnp.take_along_axis(logits, label[:, None] % logits.shape[-1], -1)).sum(-1)
     return {
         "count": valid.sum(),
         "loss": (loss * valid).sum(),
         "correct": hit.sum(),
-        "top5": ((above < 5) * valid).sum(),
+        "top5": ((higher < 5) * valid).sum(),
         "batch_accuracy": hit.sum() / valid.sum(),
         "batches": jnp.ones(()),
         "confusion": jnp.matmul(rows.T, jax.nn.one_hot(predicted, classes + 1), precision=jax.lax.Precision.HIGHEST),
@@ -70,12 +66,12 @@ def classification(
 
 
 def summarize_classification(sums: dict) -> dict:
-    """From the sums over a set; `loss` and accuracies in [0, 1].
+    """From the sums over a set; accuracies are in [0, 1].
 
-    accuracy: correct / all.  top5_accuracy: the label is among the five most probable (only of more than five classes).
+    accuracy: correct / all.  top5_accuracy: the label is among the five most probable (if there are more than five).
     class_mean_accuracy: the mean of `class_accuracy`, an array, nan for a class without images.  batch_mean_accuracy:
-    the mean of the accuracies of the evaluation's batches, which weighs images of a smaller last batch more.
-    confusion: an array (classes, classes + 1), rows are labels, the last column outputs that are none of the classes.
+    the mean over the evaluation's batches, in which images of a smaller last batch weigh more.
+    confusion: an array (classes, classes + 1); rows are labels, the last column is outputs that are not classes.
     """
     count = sums["count"]
     confusion = np.asarray(sums["confusion"])
@@ -100,11 +96,10 @@ def segmentation(
 ) -> dict[str, jax.Array]:
     """Sums for `summarize_segmentation`.
 
-    Args: prediction, label: int (b, h, w).  valid: (b,) of 1 and 0; rows with 0 do not count.  loss, weight: float32,
-    both (b, ...): of pixels or of images.  classes: at least 2.
+    prediction, label: int (b, h, w).  loss, weight: float32, both (b, ...), of pixels or of images.  classes: >= 2.
     """
 
-    def index(x):  # what is none of the classes comes last
+    def index(x: jax.Array) -> jax.Array:  # what is not a class comes last
         x = x.astype(jnp.int32)
         return jnp.where((x >= 0) & (x < classes), x, classes)
 
@@ -112,7 +107,7 @@ def segmentation(
     image = jnp.arange(len(label))[:, None, None]
     counts = jnp.zeros((len(label), classes + 1, classes + 1), jnp.int32)  # image, label, prediction
     counts = counts.at[image, index(label), index(prediction)].add(1) * valid.astype(jnp.int32)[:, None, None]
-    hits = jnp.diagonal(counts, axis1=1, axis2=2)[:, :classes]  # b n
+    hits = jnp.diagonal(counts, axis1=1, axis2=2)[:, :classes]  # (b, n)
     union = (counts.sum(2) + counts.sum(1))[:, :classes] - hits
     weight = weight * valid.reshape(-1, *[1] * (weight.ndim - 1))
     sums = {
@@ -135,25 +130,25 @@ def segmentation(
 
 
 def summarize_segmentation(sums: dict) -> dict:
-    """From the sums over a set; all but losses in [0, 1]. IoU: hits / (label or prediction is the class).
+    """From the sums over a set; all except losses are in [0, 1]. IoU: hits / (label or prediction is the class).
 
-    loss: the weighted mean over the set.  acc/pixel: hits / pixels, without void ones.  loss/batch_mean and
-    acc/batch_mean: the means of these over batches, nan if one has void pixels alone.
-    acc/pixel_mean_image: the mean over images of hits / all pixels, so that a void one is a miss (pochih/FCN-pytorch).
-    miou/pooled: IoU from one confusion matrix, without void pixels, averaged over the classes; nan if one is neither
-    in labels nor predictions (torchvision). miou/pooled_zero: that class counts as 0 (union of at least 1).
-    miou/pooled_nanmean: it is left out (MMSegmentation's mIoU).  iou/micro: from that matrix too, the classes' counts
-    added up before dividing (segmentation_models_pytorch).
-    miou/landcover6 (of 6 or 7 classes): the mean over the first six classes, nan as above. Every pixel counts: where
-    the label is another or void, predicting one of the six is a false positive.
+    loss: the weighted mean over the set.  acc/pixel: hits / pixels, without void ones.
+    loss/batch_mean, acc/batch_mean: their means over batches, nan if a batch has only void pixels.
+    acc/pixel_mean_image: the mean over images of hits / all pixels, so a void pixel is a miss (pochih/FCN-pytorch).
+    miou/pooled: IoU from one confusion matrix without void pixels, averaged over the classes; nan if one is neither in
+      labels nor in predictions (torchvision).  miou/pooled_zero: that class counts as 0 (its union is at least 1).
+      miou/pooled_nanmean: that class is left out (MMSegmentation's mIoU).
+    iou/micro: from the same matrix, the counts of all classes added before dividing (segmentation_models_pytorch).
+    miou/landcover6 (of 6 or 7 classes): the mean over the first six classes, nan as above. Every pixel counts: one of
+      the six predicted where the label is the seventh or void is a false positive.
     miou/per_image_nanmean: IoU of each class in each image that has it in label or prediction, every pixel counting,
-    averaged over images, then classes (pochih/FCN-pytorch).
-    iou_fg/kaggle10 (of 2 classes): IoU of class 1 in each image, every pixel counting, both counts plus 1e-6, to the
-    share of the thresholds 0.5, 0.55, ... 0.95 it exceeds; averaged over each batch, then over batches.
-    iou_fg/kaggle10_mean_image: averaged over images.
+      averaged over images, then over classes (pochih/FCN-pytorch).
+    iou_fg/kaggle10 (of 2 classes): the share of the thresholds 0.5, 0.55, ... 0.95 that the IoU of class 1 in an image
+      exceeds, every pixel counting, both counts plus 1e-6; averaged over each batch, then over batches.
+      iou_fg/kaggle10_mean_image: averaged over images.
     Arrays: class_iou and class_accuracy, pooled without void pixels; class_image_iou, per image; each (classes,), nan
-    for a class without pixels. confusion: (classes + 1, classes + 1), rows are labels, the last row void, the last
-    column outputs that are none of the classes.
+      for a class without pixels. confusion: (classes + 1, classes + 1); rows are labels, the last row is void, the last
+      column is outputs that are not classes.
     """
     confusion = np.asarray(sums["confusion"])
     classes = len(confusion) - 1
@@ -187,8 +182,7 @@ def summarize_segmentation(sums: dict) -> dict:
 def pixel_scores(logits: jax.Array, label: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
     """Sums for `summarize_pixel_scores`: histograms of each class's softmax log-odds, of its pixels and of all others.
 
-    Args: logits: float32 (b, h, w, n).  label: int (b, h, w); void pixels do not count.  valid: (b,) of 1 and 0; rows
-    with 0 do not count.
+    logits: float32 (b, h, w, n).  label: int (b, h, w); void pixels do not count.
     """
     classes = logits.shape[-1]
     label = label.astype(jnp.int32)
@@ -196,7 +190,7 @@ def pixel_scores(logits: jax.Array, label: jax.Array, valid: jax.Array) -> dict[
     log_odds = log_p - jnp.log(-jnp.expm1(log_p))
     score = jnp.clip((log_odds / SCORE_RANGE + 1) * (SCORE_BINS / 2), 0, SCORE_BINS - 1).astype(jnp.int32)
     each = jnp.arange(classes)[None, None, None]
-    positive = (label[..., None] == each).astype(jnp.int32)  # b h w n
+    positive = (label[..., None] == each).astype(jnp.int32)  # (b, h, w, n)
     counted = (label >= 0) & (label < classes) & (valid[:, None, None] > 0)
     histogram = jnp.zeros((2, classes, SCORE_BINS), jnp.int32)
     histogram = histogram.at[positive, each, score].add(counted[..., None].astype(jnp.int32))
@@ -206,25 +200,25 @@ def pixel_scores(logits: jax.Array, label: jax.Array, valid: jax.Array) -> dict[
 def summarize_pixel_scores(sums: dict) -> dict:
     """Average precision of each class over all pixels of a set: the area under its precision-recall curve's envelope.
 
-    As VOC 2010 on: each step of recall counts with the highest precision at this recall or above. Scores within a bin
-    are one threshold, which makes it the least that any order among them gives; the exact value is at most
-    `ap/pixel_voc_error` higher, what is gained where each bin's positives come first.
+    As in VOC since 2010, each step of recall counts with the highest precision at this recall or above. Scores within a
+    bin are one threshold, which gives the lowest value of any order among them. The exact value is at most
+    `ap/pixel_voc_error` higher: the gain if the positives of each bin came first.
     ap/pixel_voc: the mean over the classes, nan if one has no pixels.  class_ap: an array (classes,).
     """
     positives, negatives = (np.asarray(sums[name])[:, ::-1] for name in ("positives", "negatives"))  # best first
     hits, misses = positives.cumsum(1), negatives.cumsum(1)
 
-    def average(misses):
+    def average_precision(misses: np.ndarray) -> np.ndarray:
         precision = hits / np.maximum(hits + misses, 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
         return _ratio((positives * envelope).sum(1), hits[:, -1])
 
-    least, most = average(misses), average(misses - negatives)
-    return {"ap/pixel_voc": least.mean(), "ap/pixel_voc_error": (most - least).mean(), "class_ap": least}
+    lowest, highest = average_precision(misses), average_precision(misses - negatives)
+    return {"ap/pixel_voc": lowest.mean(), "ap/pixel_voc_error": (highest - lowest).mean(), "class_ap": lowest}
 
 
 def _iou(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class, of counts (labels, classes + 1) for as many labels or one, void, more."""
+    """IoU of each class, from counts (classes, classes + 1), or with void as one more row."""
     classes = confusion.shape[1] - 1
     hits = confusion.diagonal()[:classes]
     return _ratio(hits, confusion[:classes].sum(1) + confusion[:, :classes].sum(0) - hits)

@@ -69,7 +69,7 @@ def _depthwise(x: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
         for i in range(size)
         for j in range(size)
     ]
-    return sum(taps).astype(x.dtype)
+    return jnp.asarray(sum(taps), x.dtype)
 
 
 class _MBConv(nn.Module):

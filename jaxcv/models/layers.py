@@ -1,6 +1,7 @@
 """Layers that the models share, channels last. They compute what torch's do: with its weights, its numbers."""
 
 import functools
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +18,7 @@ fan_out_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """N(0, 2/fan_out), He et al. 2015 (arXiv 1502.01852): torchvision's initial kernels of ResNet and VGG."""
 
 
-def fan_in_uniform(fan_in: int) -> jax.nn.initializers.Initializer:
+def fan_in_uniform(fan_in: int) -> Callable[..., jax.Array]:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch's default for kernel and bias of Conv2d and Linear."""
 
     def init(key, shape, dtype=jnp.float32):
@@ -222,10 +223,7 @@ def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
 
     Bin i of n averages the positions floor(i h/n) to ceil((i+1) h/n) - 1. Computed in float32.
     """
-    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    rows, columns = (_bins(n, size, y.dtype) for n in x.shape[1:3])
-    y = jnp.einsum("bhwc,ih,jw->bijc", y, rows, columns, precision=lax.Precision.HIGHEST)
-    return y.astype(x.dtype)
+    return _resample(x, (size, size), _bins)
 
 
 def _bins(length: int, size: int, dtype: DTypeLike) -> jax.Array:
@@ -277,13 +275,18 @@ def resize(x: jax.Array, height: int, width: int) -> jax.Array:
 
     No antialiasing when it shrinks. Computed in float32, returned in the dtype of x.
     """
-    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    rows, columns = _linear(x.shape[1], height, y.dtype), _linear(x.shape[2], width, y.dtype)
-    y = jnp.einsum("bhwc,ih,jw->bijc", y, rows, columns, precision=lax.Precision.HIGHEST)
-    return y.astype(x.dtype)
+    return _resample(x, (height, width), _linear)
 
 
 def _linear(length: int, size: int, dtype: DTypeLike) -> jax.Array:
     """(size, length): row i has the weights of the two pixels nearest to the centre of output pixel i."""
     centre = ((jnp.arange(size, dtype=dtype) + 0.5) * (length / size) - 0.5).clip(0, length - 1)
     return (1 - jnp.abs(centre[:, None] - jnp.arange(length, dtype=dtype)[None])).clip(0)
+
+
+def _resample(x: jax.Array, sizes: tuple[int, int], weights: Callable) -> jax.Array:
+    """(b, h, w, c) -> (b, *sizes, c) by weights(length, size, dtype), (size, length), of the input's positions."""
+    y = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    rows, columns = (weights(length, size, y.dtype) for length, size in zip(x.shape[1:3], sizes))
+    y = jnp.einsum("bhwc,ih,jw->bijc", y, rows, columns, precision=lax.Precision.HIGHEST)
+    return y.astype(x.dtype)

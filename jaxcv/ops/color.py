@@ -1,7 +1,4 @@
-"""What colour pixels have: torchvision's arithmetic on one float image in [0, 1], 1 or 3 channels, h w c.
-
-Adjustments are clipped to [0, 1] and have random twins. Saturation, hue and grayscale leave 1 channel be.
-"""
+"""Colour operations with torchvision's arithmetic on 1 or 3 channels; saturation, hue and grayscale keep 1 as it is."""
 
 from collections.abc import Sequence
 
@@ -14,9 +11,9 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 def _luma(image: jax.Array) -> jax.Array:
-    """h w 1: ITU-R 601-2 luma with torchvision's weights, which sum to 0.9999.
+    """(h, w, 1): ITU-R 601-2 luma with torchvision's weights, which sum to 0.9999.
 
-    A product, because XLA on CPU computes a sum of channels, and all that leads to it, anew for each user.
+    A matrix product, because XLA on CPU would compute a sum of channels, and everything before it, again for each use.
     """
     if image.shape[-1] == 1:
         return image
@@ -28,30 +25,8 @@ def _clip(image: jax.Array) -> jax.Array:
     return jnp.clip(image, 0.0, 1.0)
 
 
-def adjust_brightness(image: jax.Array, factor: float | jax.Array) -> jax.Array:
-    """`factor * image`, clipped: factor 0 is black, 1 the image."""
-    return _clip(factor * image)
-
-
-def shift_brightness(image: jax.Array, delta: float | jax.Array) -> jax.Array:
-    """`image + delta`, clipped: the brightness of DeepMind's BYOL code."""
-    return _clip(image + delta)
-
-
-def adjust_contrast(image: jax.Array, factor: float | jax.Array) -> jax.Array:
-    """Away from (factor > 1) or towards (< 1) the mean luma of the image, clipped."""
-    return _clip(factor * image + (1.0 - factor) * _luma(image).mean())
-
-
-def adjust_saturation(image: jax.Array, factor: float | jax.Array) -> jax.Array:
-    """Away from (factor > 1) or towards (< 1) each pixel's luma, clipped."""
-    if image.shape[-1] == 1:
-        return image
-    return _clip(factor * image + (1.0 - factor) * _luma(image))
-
-
 def _hexcone(image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Hue in sixths of a turn (in [-1, 5]; 0 for greys), chroma = max - min, and value = max: each h w."""
+    """Hue in sixths of a turn (in [-1, 5]; 0 for greys), chroma = max - min, and value = max: each (h, w)."""
     red, green, blue = (image[..., i] for i in range(3))
     value = jnp.maximum(jnp.maximum(red, green), blue)
     chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
@@ -62,9 +37,9 @@ def _hexcone(image: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def _from_hexcone(hue: jax.Array, chroma: jax.Array, value: jax.Array) -> jax.Array:
-    """h w 3: each channel is a trapezoid of the hue, two sixths full, a ramp, two sixths none, a ramp."""
+    """(h, w, 3): each channel is a trapezoid of the hue: two sixths full, a ramp, two sixths zero, a ramp."""
 
-    def channel(offset):
+    def channel(offset: float) -> jax.Array:
         position = offset + hue
         position -= 6.0 * jnp.floor(position / 6.0)
         return value - chroma * _clip(jnp.minimum(position, 4.0 - position))
@@ -72,21 +47,8 @@ def _from_hexcone(hue: jax.Array, chroma: jax.Array, value: jax.Array) -> jax.Ar
     return jnp.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1)
 
 
-def rgb_to_hsv(image: jax.Array) -> jax.Array:
-    """h w 3: hue in turns, saturation and value, each in [0, 1], as `colorsys` (Smith, SIGGRAPH 1978)."""
-    hue, chroma, value = _hexcone(image)
-    saturation = chroma / jnp.where(value > 0.0, value, 1.0)
-    return jnp.stack([hue / 6.0 - jnp.floor(hue / 6.0), saturation, value], axis=-1)
-
-
-def hsv_to_rgb(image: jax.Array) -> jax.Array:
-    """The inverse of `rgb_to_hsv`; hue may be any number of turns."""
-    hue, saturation, value = (image[..., i] for i in range(3))
-    return _from_hexcone(6.0 * hue, saturation * value, value)
-
-
 def adjust_hue(image: jax.Array, delta: float | jax.Array) -> jax.Array:
-    """Turns the hue by `delta` turns, in [-0.5, 0.5]; value and chroma stay."""
+    """Turns the hue by `delta` turns, in [-0.5, 0.5]; value and chroma stay the same. Clipped to [0, 1]."""
     if image.shape[-1] == 1:
         return image
     hue, chroma, value = _hexcone(image)
@@ -94,7 +56,7 @@ def adjust_hue(image: jax.Array, delta: float | jax.Array) -> jax.Array:
 
 
 def grayscale(image: jax.Array) -> jax.Array:
-    """ITU-R 601-2 luma in every channel; the channel count stays."""
+    """ITU-R 601-2 luma in every channel, as many channels as before."""
     return jnp.broadcast_to(_luma(image), image.shape)
 
 
@@ -104,43 +66,39 @@ def solarize(image: jax.Array, *, threshold: float = 0.5) -> jax.Array:
 
 
 def normalize(image: jax.Array, *, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """`(image - mean) / std`, one number for each channel; UserError if their count is not the channels'."""
+    """`(image - mean) / std` by channel. UserError unless there are as many numbers as channels."""
     channels = image.shape[-1]
     if not len(mean) == len(std) == channels:
         raise UserError(f"mean and std need {channels} numbers each, not {len(mean)} and {len(std)}")
-    mean, std = (jnp.asarray(x, jnp.float32).reshape(1, 1, channels) for x in (mean, std))
-    return (image - mean) / std
+    shift, scale = (jnp.asarray(x, jnp.float32).reshape(1, 1, channels) for x in (mean, std))
+    return (image - shift) / scale
 
 
 def color_jitter(
     image: jax.Array,
     order: jax.Array,
     *,
-    brightness: float | jax.Array,
-    contrast: float | jax.Array,
-    saturation: float | jax.Array,
-    hue: float | jax.Array,
+    brightness: float | jax.Array = 1.0,
+    contrast: float | jax.Array = 1.0,
+    saturation: float | jax.Array = 1.0,
+    hue: float | jax.Array = 0.0,
     shift: float | jax.Array = 0.0,
 ) -> jax.Array:
-    """The four adjustments one after the other, in a traced order.
+    """The four adjustments in `order`, which may be traced, each clipped to [0, 1]; the defaults change nothing.
 
-    All but hue are one blend, `clip(f * image + g * luma + h)`, so three blends before hue and three after,
-    those out of turn being the identity, give any order at the cost of one hue.
+    All except hue are one blend, `clip(f * image + g * luma + h)`. Three blends before hue and three after it, of which
+    those whose turn it is not are the identity, give any order at the cost of one hue.
 
-    Args:
-      image: h w c, float32 in [0, 1].
-      order: int (4,), a permutation: order[k] is the k-th adjustment done, numbered as torchvision does:
-        0 brightness, 1 contrast, 2 saturation, 3 hue.
-      brightness, contrast, saturation: factors of `adjust_*`, at least 0.
-      hue: delta of `adjust_hue`, in turns.
-      shift: added in brightness' turn, which is `clip(brightness * image + shift)`.
-
-    Returns: h w c, float32 in [0, 1].
+    order: int (4,), a permutation of torchvision's numbers: 0 brightness, 1 contrast, 2 saturation, 3 hue.
+    brightness: factor of the image, at least 0: 0 is black.  shift: is added in the same step.
+    contrast: factor of the distance from the image's mean luma, at least 0.
+    saturation: factor of the distance from each pixel's luma, at least 0.
+    hue: delta of `adjust_hue`, in turns.
     """
     gray_only = image.shape[-1] == 1
     hue_turn = (jnp.arange(4) * (order == HUE)).sum()
 
-    def blend(image, name, is_now):
+    def blend(image: jax.Array, name: jax.Array, is_now: jax.Array) -> jax.Array:
         factor = jnp.where(name == BRIGHTNESS, brightness, jnp.where(name == CONTRAST, contrast, saturation))
         if gray_only:
             factor = jnp.where(name == SATURATION, 1.0, factor)
@@ -160,35 +118,6 @@ def color_jitter(
     return image
 
 
-def _random_factor(key: jax.Array, amount: float) -> jax.Array:
-    return jax.random.uniform(key, minval=max(0.0, 1.0 - amount), maxval=1.0 + amount)
-
-
-def random_brightness(key: jax.Array, image: jax.Array, *, amount: float) -> jax.Array:
-    """`adjust_brightness` with a factor uniform in [max(0, 1 - amount), 1 + amount]."""
-    return adjust_brightness(image, _random_factor(key, amount))
-
-
-def random_brightness_shift(key: jax.Array, image: jax.Array, *, amount: float) -> jax.Array:
-    """`shift_brightness` with a delta uniform in [-amount, amount]."""
-    return shift_brightness(image, jax.random.uniform(key, minval=-amount, maxval=amount))
-
-
-def random_contrast(key: jax.Array, image: jax.Array, *, amount: float) -> jax.Array:
-    """`adjust_contrast` with a factor uniform in [max(0, 1 - amount), 1 + amount]."""
-    return adjust_contrast(image, _random_factor(key, amount))
-
-
-def random_saturation(key: jax.Array, image: jax.Array, *, amount: float) -> jax.Array:
-    """`adjust_saturation` with a factor uniform in [max(0, 1 - amount), 1 + amount]."""
-    return adjust_saturation(image, _random_factor(key, amount))
-
-
-def random_hue(key: jax.Array, image: jax.Array, *, amount: float) -> jax.Array:
-    """`adjust_hue` with a delta uniform in [-amount, amount] turns."""
-    return adjust_hue(image, jax.random.uniform(key, minval=-amount, maxval=amount))
-
-
 def random_color_jitter(
     key: jax.Array,
     image: jax.Array,
@@ -200,19 +129,23 @@ def random_color_jitter(
     hue: float = 0.1,
     shift: float = 0.0,
 ) -> jax.Array:
-    """With probability p, `color_jitter` in an order drawn from all 24; otherwise the image, bit for bit.
+    """With probability p, `color_jitter` in one of all 24 orders; otherwise the image, bit for bit.
 
     The defaults are BYOL's (arXiv 2006.07733). Brightness, contrast and saturation factors are uniform in
     [max(0, 1 - amount), 1 + amount], hue in [-hue, hue] turns, the additive brightness in [-shift, shift]
     (DeepMind's code: brightness 0, shift 0.4).
     """
     keys = jax.random.split(key, 7)
+
+    def factor(key: jax.Array, amount: float) -> jax.Array:
+        return jax.random.uniform(key, minval=max(0.0, 1.0 - amount), maxval=1.0 + amount)
+
     jittered = color_jitter(
         image,
         jax.random.permutation(keys[1], 4),
-        brightness=_random_factor(keys[2], brightness),
-        contrast=_random_factor(keys[3], contrast),
-        saturation=_random_factor(keys[4], saturation),
+        brightness=factor(keys[2], brightness),
+        contrast=factor(keys[3], contrast),
+        saturation=factor(keys[4], saturation),
         hue=jax.random.uniform(keys[5], minval=-hue, maxval=hue),
         shift=jax.random.uniform(keys[6], minval=-shift, maxval=shift),
     )

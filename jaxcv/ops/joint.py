@@ -1,4 +1,4 @@
-"""From a config's options to views of an image together with its mask, on device."""
+"""From a config's options to views of an image together with its mask, on the device."""
 
 import functools
 import inspect
@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 
 from jaxcv.ops import views
-from jaxcv.ops.geometry import random_flip, resize_nearest
+from jaxcv.ops.geometry import Size, random_flip, resize_nearest
 from jaxcv.ops.warp import random_crop, random_rotation, random_scaled_crop
 
-JointView = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+JointView = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]  # (key, image, mask)
+Pair = tuple[jax.Array, jax.Array]  # image (h, w, c) and mask (h, w)
 
 
-def _resize_nearest(key, image, *, size):
+def _resize_nearest(key: jax.Array, image: jax.Array, *, size: Size) -> jax.Array:
     return resize_nearest(image, size=size)
 
 
-MOVES = {  # the op of the image, which has the options, and of the mask
+MOVES: dict[str, tuple[Callable, Callable]] = {  # the op of the image, which has the options, and that of the mask
     "resize": (views.OPS["resize"], _resize_nearest),
     "scale": (random_scaled_crop, random_scaled_crop),
     "rotate": (random_rotation, random_rotation),
@@ -27,26 +28,26 @@ MOVES = {  # the op of the image, which has the options, and of the mask
 COLORS = {name: views.OPS[name] for name in ("jitter", "gray", "blur")}
 
 
-def _move(op: Callable, op_of_mask: Callable, ignore: int) -> Callable:
-    """The op of a pair (image, mask): the same draw for both, as draws depend on key, height and width alone."""
-    known = inspect.signature(op_of_mask).parameters
+def _move(op: Callable, mask_op: Callable, ignore: int) -> Callable:
+    """An op of a pair that moves both alike: random numbers depend on key, height and width alone."""
+    parameters = inspect.signature(mask_op).parameters
 
-    @functools.wraps(op)  # with its options
-    def move(key, pair, **options):
+    @functools.wraps(op)  # so that `op` shows its options
+    def move(key: jax.Array, pair: Pair, **options) -> Pair:
         image, mask = pair
-        of_mask = {**options, "method": "nearest", "fill": ignore}
-        of_mask = {name: option for name, option in of_mask.items() if name in known}
-        mask = op_of_mask(jax.random.clone(key), mask[..., None], **of_mask)[..., 0]
+        mask_options = {**options, "method": "nearest", "fill": ignore}
+        mask_options = {name: option for name, option in mask_options.items() if name in parameters}
+        mask = mask_op(jax.random.clone(key), mask[..., None], **mask_options)[..., 0]
         return op(key, image, **options), mask
 
     return move
 
 
 def _recolor(op: Callable) -> Callable:
-    """The op of a pair (image, mask) that leaves the mask be."""
+    """An op of a pair that changes only the image."""
 
-    @functools.wraps(op)  # with its options
-    def recolor(key, pair, **options):
+    @functools.wraps(op)  # so that `op` shows its options
+    def recolor(key: jax.Array, pair: Pair, **options) -> Pair:
         image, mask = pair
         return op(key, image, **options), mask
 
@@ -54,27 +55,27 @@ def _recolor(op: Callable) -> Callable:
 
 
 def make_joint_view(*, ignore: int, order: Sequence[str] = (*MOVES, *COLORS), **ops: Mapping | None) -> JointView:
-    """A view of an image and its mask: the ops named in `order`, one after the other, as in `make_view`.
+    """A view of an image and its mask: the ops named in `order`, one after the other, as in `views.make_chain`.
 
-    Those of `MOVES` move both by the same draw, the mask by nearest neighbour: what comes from outside the image is
-    `fill` (an option, 0 by default) in the image and `ignore` in the mask. Here `crop` takes pixels as they are, and
-    `scale` scales, turns and crops in one resampling. Those of `COLORS` leave the mask be.
+    The ops of `MOVES` move both with the same random numbers, the mask by nearest neighbour. What comes from outside
+    the image is `fill` (an option, 0 by default) in the image and `ignore` in the mask. `crop` does not resample here,
+    and `scale` scales, turns and crops with one resampling. The ops of `COLORS` do not change the mask.
 
     Args:
-      ignore: the label of what the image does not cover.
-      order: names out of `MOVES` and `COLORS`; by default all, in their order.
-      **ops: by name, the options of the op of the image, as mappings; an op without any is left out.
+      ignore: the label of pixels outside the image.
+      order: names of `MOVES` and `COLORS`; by default all, in their order.
+      **ops: by name, the options of the image's op; an op without options is left out.
 
-    Returns: `view(key, image, mask)`: h w c float32 in [0, 1] and h w int32 -> the same, of the last size that an op
-      sets.
+    Returns: `view(key, image, mask)`: (h, w, c) float32 in [0, 1] and (h, w) int32 -> the same, of the last size that
+      an op sets.
 
-    Raises: ConfigError as `make_chain`.
+    Raises: ConfigError as `views.make_chain`.
     """
     moves = {name: _move(*both, ignore) for name, both in MOVES.items()}
     colors = {name: _recolor(op) for name, op in COLORS.items()}
-    chain = views.make_chain(known=moves | colors, order=order, ops=ops)
+    chain = views.make_chain(moves | colors, order=order, options=ops)
 
-    def view(key, image, mask):
+    def view(key: jax.Array, image: jax.Array, mask: jax.Array) -> Pair:
         return chain(key, (image, mask))
 
     return view

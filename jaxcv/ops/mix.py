@@ -1,8 +1,8 @@
 """Mixup (arXiv 1710.09412) and CutMix (arXiv 1905.04899) of a batch of float images, as timm's `Mixup`.
 
-Image i is mixed with image b - 1 - i: batches are shuffled. Both are one weight for each pixel, whose mean weighs the
-target: for CutMix that is lambda corrected for what of the box lies outside. Mixing is linear, so targets may be
-smoothed, and images normalised, before or after.
+Image i is mixed with image b - 1 - i, as batches are shuffled. Both methods are a weight for each pixel, and the mean
+weight is that of the target: for CutMix, lambda corrected for the part of the box outside the image. Mixing is linear,
+so targets may be smoothed, and images normalised, before or after.
 """
 
 import jax
@@ -12,10 +12,10 @@ from jaxcv.errors import UserError
 
 
 def _box(key: jax.Array, height: int, width: int, share: jax.Array) -> jax.Array:
-    """h w bool: a box of this share of the image, centred on a pixel, cut off at the border."""
+    """(h, w) bool: a box of this share of the image, centred on a random pixel, cut off at the border."""
     row_key, column_key = jax.random.split(key)
 
-    def inside(key, length):
+    def inside(key: jax.Array, length: int) -> jax.Array:
         half = jnp.floor(length * jnp.sqrt(share) / 2)
         distance = jnp.arange(length) - jax.random.randint(key, (), 0, length)
         return (distance >= -half) & (distance < half)
@@ -36,18 +36,9 @@ def mixup_or_cutmix(
 ) -> tuple[jax.Array, jax.Array]:
     """With probability p, CutMix with probability `switch_p`, else mixup; lambda ~ Beta(alpha, alpha).
 
-    Args:
-      key: a typed key.
-      image: b h w c, float32.
-      target: b classes, float32, one-hot or soft.
-      mixup_alpha, cutmix_alpha: above 0; 1 makes lambda uniform, less moves it to 0 and 1.
-      switch_p: the probability of CutMix where something is mixed.
-      p: the probability of mixing the batch, or each image.
-      per_image: each image draws its own numbers; else one draw is for the whole batch.
-
-    Returns: (image, target), of the shapes given, float32.
-
-    Raises: UserError for an alpha of 0 or below, and for targets of another rank, such as labels.
+    image: (b, h, w, c), float32.  target: (b, classes), float32, one-hot or soft.  mixup_alpha, cutmix_alpha: above 0;
+    with 1 lambda is uniform, with less it is nearer to 0 and 1.  per_image: whether each image, instead of the batch,
+    has its own random numbers.  Returns (image, target) of the same shapes.
     """
     if target.ndim != 2:
         raise UserError(f"target must be b classes, as one-hot labels are, not of shape {target.shape}")
@@ -55,7 +46,7 @@ def mixup_or_cutmix(
         raise UserError(f"alpha must be above 0, not {min(mixup_alpha, cutmix_alpha)}")
     height, width = image.shape[1:3]
 
-    def draw(key):  # h w 1
+    def weights(key: jax.Array) -> jax.Array:  # (h, w, 1)
         apply_key, switch_key, lambda_key, box_key = jax.random.split(key, 4)
         is_cut = jax.random.bernoulli(switch_key, switch_p)
         alpha = jnp.where(is_cut, cutmix_alpha, mixup_alpha)
@@ -63,20 +54,6 @@ def mixup_or_cutmix(
         weight = jnp.where(is_cut, 1.0 - _box(box_key, height, width, 1 - lam), lam)
         return jnp.where(jax.random.bernoulli(apply_key, p), weight, 1.0)[..., None]
 
-    weight = jax.vmap(draw)(jax.random.split(key, image.shape[0] if per_image else 1))  # b h w 1, or 1 h w 1
-    share = weight.mean(axis=(1, 2))  # b 1, or 1 1
+    weight = jax.vmap(weights)(jax.random.split(key, image.shape[0] if per_image else 1))  # (b or 1, h, w, 1)
+    share = weight.mean(axis=(1, 2))  # (b or 1, 1)
     return weight * image + (1 - weight) * image[::-1], share * target + (1 - share) * target[::-1]
-
-
-def mixup(
-    key: jax.Array, image: jax.Array, target: jax.Array, *, alpha: float, p: float = 1.0, per_image: bool = False
-) -> tuple[jax.Array, jax.Array]:
-    """With probability p, `lambda x + (1 - lambda) x'` of images and targets; the rest is as in `mixup_or_cutmix`."""
-    return mixup_or_cutmix(key, image, target, mixup_alpha=alpha, switch_p=0.0, p=p, per_image=per_image)
-
-
-def cutmix(
-    key: jax.Array, image: jax.Array, target: jax.Array, *, alpha: float, p: float = 1.0, per_image: bool = False
-) -> tuple[jax.Array, jax.Array]:
-    """With probability p, a box of x' in x, and its share of the targets; the rest is as in `mixup_or_cutmix`."""
-    return mixup_or_cutmix(key, image, target, cutmix_alpha=alpha, switch_p=1.0, p=p, per_image=per_image)

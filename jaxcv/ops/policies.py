@@ -1,7 +1,7 @@
 """The learned policies of AutoAugment (arXiv 1805.09501, tables 7 and 9), as published with its code.
 
-A sub-policy is two ops (name, probability, magnitude), one after the other. Magnitudes count 10 steps from 0; ops
-without one have 0.
+A sub-policy is two ops (name, probability, magnitude), one after the other. Magnitudes are steps, 0 to 9; ops without
+a magnitude have 0.
 """
 
 CIFAR10 = (

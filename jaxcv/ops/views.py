@@ -1,8 +1,8 @@
-"""From a config's options to views of a batch on device: one of each image to classify it, or two as in BYOL."""
+"""From a config's options to augmentations on the device: a view of an image, and the views of a batch."""
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,20 @@ from jaxcv.ops.erase import random_erase
 from jaxcv.ops.geometry import center_crop, random_flip, random_pad_crop, random_resized_crop, resize
 from jaxcv.ops.warp import random_rotation
 from jaxcv.prng import stream
+from jaxcv.task import Augment, Batch
 
-View = Callable[[jax.Array, jax.Array], jax.Array]
+View = Callable[[jax.Array, jax.Array], jax.Array]  # (key, image (h, w, c)) -> image
 
 
-def _without_key(op: Callable) -> View:
-    @functools.wraps(op)  # with its options
-    def view(key, image, **options):
+def _without_key(op: Callable) -> Callable:
+    @functools.wraps(op)  # so that `op` shows its options
+    def view(key: jax.Array, image: jax.Array, **options) -> jax.Array:
         return op(image, **options)
 
     return view
 
 
-OPS = {
+OPS: dict[str, Callable] = {
     "resize": _without_key(resize),
     "center_crop": _without_key(center_crop),
     "crop": random_resized_crop,
@@ -45,99 +46,91 @@ OPS = {
 }
 
 
-def _check_known(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+def _check_names(what: str, names: Iterable[str], choices: Iterable[str]) -> None:
     for name in names:
-        if name not in known:
-            raise ConfigError(f"unknown {kind} {name!r}: {nearest(name, known)}")
+        if name not in choices:
+            raise ConfigError(f"unknown {what} {name!r}: {nearest(name, list(choices))}")
 
 
-def _check_options(name: str, options: Mapping, op: Callable) -> None:
-    parameters = inspect.signature(op).parameters.values()
-    known = {x.name: x.default for x in parameters if x.kind is x.KEYWORD_ONLY}
-    _check_known(f"option of {name}", options, list(known))
-    missing = [x for x, default in known.items() if default is inspect.Parameter.empty and x not in options]
-    if missing:
-        raise ConfigError(f"{name} needs the option {missing[0]!r}")
+def _check_options(name: str, options: Mapping, function: Callable) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    defaults = {x.name: x.default for x in parameters if x.kind is x.KEYWORD_ONLY}
+    _check_names(f"option of {name}", options, defaults)
+    for option, default in defaults.items():
+        if default is inspect.Parameter.empty and option not in options:
+            raise ConfigError(f"{name} needs the option {option!r}")
     if not 0 <= options.get("p", 1) <= 1:
         raise ConfigError(f"{name}.p must be a probability in [0, 1], not {options['p']}")
 
 
-def make_chain(*, known: Mapping[str, Callable], order: Sequence[str], ops: Mapping[str, Mapping | None]) -> Callable:
-    """`chain(key, x) -> x`: the ops named in `order`, one after the other, each drawing from the stream of its name.
+def make_chain(
+    functions: Mapping[str, Callable], *, order: Sequence[str], options: Mapping[str, Mapping | None]
+) -> Callable:
+    """`chain(key, x) -> x`: the functions named in `order`, one after the other.
 
-    So changing an op's options, or the order, moves no other op's numbers.
+    Each has the random stream of its name, so another order, or other options of one function, do not change the random
+    numbers of the others.
 
     Args:
-      known: functions `(key, x, **options) -> x` by name.
-      order: names out of `known`.
-      ops: by name, options as mappings. An op is left out when its options are None or empty or its p is 0.
+      functions: by name, functions `(key, x, **options) -> x`.
+      order: names of functions.
+      options: by name, the options of a function. Without any, or with p 0, the function is left out.
 
-    Raises: ConfigError for an unknown op or option, a missing option, a p outside [0, 1], and an op with
-      options that the order does not hold exactly once.
+    Raises: ConfigError for an unknown function or option, a missing option, a p outside [0, 1], and a function with
+      options that is not in the order exactly once.
     """
-    order, ops = tuple(order), {name: dict(options) for name, options in ops.items() if options}
-    _check_known("op in order", order, list(known))
-    _check_known("op", list(ops), list(known))
-    for name, options in ops.items():
-        _check_options(name, options, known[name])
-        if order.count(name) != 1:
-            raise ConfigError(f"{name} has options, so order must hold it once, not {order.count(name)} times")
-    used = [name for name in order if name in ops and ops[name].get("p", 1) > 0]
+    used = {name: dict(chosen) for name, chosen in options.items() if chosen}
+    _check_names("op in order", order, functions)
+    _check_names("op", used, functions)
+    for name, chosen in used.items():
+        _check_options(name, chosen, functions[name])
+        if (count := list(order).count(name)) != 1:
+            raise ConfigError(f"{name} has options, so order must hold it once, not {count} times")
+    steps = [name for name in order if name in used and used[name].get("p", 1) > 0]
 
     def chain(key, x):
-        for name in used:
-            x = known[name](stream(key, name), x, **ops[name])
+        for name in steps:
+            x = functions[name](stream(key, name), x, **used[name])
         return x
 
     return chain
 
 
 def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
-    """A view: the ops named in `order`, one after the other, as in `make_chain`, whose errors are its.
+    """A view of an image: the ops named in `order`, one after the other, as in `make_chain`, with its errors.
 
     Args:
-      order: names out of `OPS`; by default all, in its order.
-      **ops: by name, the options of that function of `OPS`, as mappings; an op without any is left out.
+      order: names of `OPS`; by default all, in the order of `OPS`.
+      **ops: by name, the options of that function of `OPS`; an op without options is left out.
 
-    Returns: `view(key, image)`: h w c float32 in [0, 1] -> h w c float32, of the last size that an op sets.
+    Returns: `view(key, image)`: (h, w, c) float32 in [0, 1] -> (h, w, c) float32, of the last size that an op sets.
     """
-    return make_chain(known=OPS, order=order, ops=ops)
+    return make_chain(OPS, order=order, options=ops)
 
 
-def _make_augment(views: Mapping[str, View], *, mean: Sequence[float], std: Sequence[float]) -> Callable:
-    def augment(key, batch):
-        batch = dict(batch)
-        image = batch.pop("image")
+def make_views(views: Mapping[str, View], *, mean: Sequence[float], std: Sequence[float]) -> Augment:
+    """The augmentation of a batch: `augment(key, batch)`, with the views by name in the place of `image`.
+
+    `batch["image"]` is (b, h, w, c), uint8 (divided by 255) or float in [0, 1]; each image has its own key in each
+    view. Views are clipped to [0, 1], then normalised by the channels' `mean` and `std`: float32. The rest of the batch
+    is unchanged.
+
+    Raises: UserError for images of another rank or another integer type.
+    """
+
+    def augment(key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        rest = dict(batch)
+        image = rest.pop("image")
         if image.ndim != 4 or not (image.dtype == jnp.uint8 or jnp.issubdtype(image.dtype, jnp.floating)):
             raise UserError(f"image must be b h w c, uint8 or float, not {image.dtype} of shape {image.shape}")
         image = image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image.astype(jnp.float32)
 
-        def see(name, view):
-            def one(key, image):
+        def see(name: str, view: View) -> jax.Array:
+            def one(key: jax.Array, image: jax.Array) -> jax.Array:
                 return normalize(jnp.clip(view(key, image), 0.0, 1.0), mean=mean, std=std)
 
             return jax.vmap(one)(jax.random.split(stream(key, name), image.shape[0]), image)
 
-        return batch | {name: see(name, view) for name, view in views.items()}
+        return rest | {name: see(name, view) for name, view in views.items()}
 
     return augment
-
-
-def make_one_view(view: View, *, mean: Sequence[float], std: Sequence[float]) -> Callable:
-    """As `make_two_views`, but the one view takes the place of `image` under that name."""
-    return _make_augment({"image": view}, mean=mean, std=std)
-
-
-def make_two_views(view1: View, view2: View, *, mean: Sequence[float], std: Sequence[float]) -> Callable:
-    """The augmentation of a batch: `augment(key, batch)`, with `view1` and `view2` in the place of `image`.
-
-    `batch["image"]` is b h w c, uint8 (divided by 255) or float in [0, 1]; each image has its own key in each
-    view. Views are clipped to [0, 1], then normalised: b s s c float32. All else passes unchanged.
-
-    Args:
-      view1, view2: functions `(key, image) -> image`, as of `make_view`.
-      mean, std: for each channel, of images in [0, 1].
-
-    Raises: UserError for images of another rank or another integer type.
-    """
-    return _make_augment({"view1": view1, "view2": view2}, mean=mean, std=std)

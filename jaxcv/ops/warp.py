@@ -1,7 +1,7 @@
-"""Where pixels come from under an affine map: rotations, scales, shears and shifts of an image, as Pillow does them.
+"""Affine maps of one float image (h, w, c): rotations, scales, shears and shifts, as Pillow does them.
 
-Unlike a crop such a map is no product of two small matrices, so each output pixel fetches its own: one gather, whose
-gradient nobody needs.
+Unlike a crop, such a map is not a product of two small matrices, so each output pixel is fetched: one gather, whose
+gradient is never needed.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.errors import UserError
-from jaxcv.ops.geometry import Size, height_width
+from jaxcv.ops.geometry import Fill, Size, check_range, height_width
 
 
 def rotation(angle: float | jax.Array, height: float | jax.Array, width: float | jax.Array) -> jax.Array:
-    """(2, 3) float32: the matrix of `warp` that turns an image by `angle` radians, anticlockwise, about its centre."""
+    """(2, 3) float32: the matrix with which `warp` turns an image by `angle` radians anticlockwise about its centre."""
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     x, y = width / 2, height / 2
     return jnp.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y]], jnp.float32)
@@ -26,24 +26,16 @@ def warp(
     *,
     size: Size | None = None,
     method: str = "nearest",
-    fill: float | Sequence[float] = 0.0,
+    fill: Fill = 0.0,
 ) -> jax.Array:
     """The image under an affine map, as Pillow's `Image.transform(AFFINE)`.
 
-    Positions are 16.16 fixed-point numbers, as Pillow's of nearest are, so a tie falls the same way on every device;
+    Positions are 16.16 fixed-point numbers, like Pillow's for nearest, so a tie is broken the same way on every device;
     they must stay below 32768 pixels.
 
-    Args:
-      image: h w c, float32; integers with nearest.
-      matrix: (2, 3) float32, from the result's (x, y, 1) to the image's (x, y), in pixels from the top left corner,
-        where centres of pixels have halves.
-      size: the result's side, or (height, width), in pixels; by default the image's.
-      method: "nearest" or "bilinear", which continues the image by its edge for half a pixel.
-      fill: what lies outside the image, a number or one for each channel.
-
-    Returns: size size c, of the image's dtype.
-
-    Raises: UserError for another method or a size below 1.
+    matrix: (2, 3) float32, from the result's (x, y, 1) to the image's (x, y), in pixels from the top left corner, so
+    that the centres of pixels are at halves.  size: by default the image's.  method: "bilinear", which repeats the edge
+    for half a pixel, or "nearest", for integers too. The result has the image's dtype.
     """
     if method not in ("nearest", "bilinear"):
         raise UserError(f"method must be nearest or bilinear, not {method!r}")
@@ -51,11 +43,12 @@ def warp(
     out_height, out_width = height_width((height, width) if size is None else size)
     pixels = jnp.asarray(image).reshape(height * width, channels)
 
-    def position(per_x, per_y, start):  # size size int32, in 1 / 65536 pixels, of the centres of the result's pixels
+    def position(per_x: jax.Array, per_y: jax.Array, start: jax.Array) -> jax.Array:
+        """Where the centres of the result's pixels come from, int32 (h', w'), in 1 / 65536 pixels."""
         fixed = jnp.floor(65536 * jnp.stack([per_x, per_y, start + (per_x + per_y) / 2]) + 0.5).astype(jnp.int32)
         return fixed[0] * jnp.arange(out_width)[None, :] + fixed[1] * jnp.arange(out_height)[:, None] + fixed[2]
 
-    def fetch(x, y):  # size size c
+    def fetch(x: jax.Array, y: jax.Array) -> jax.Array:
         return pixels[jnp.clip(y, 0, height - 1) * width + jnp.clip(x, 0, width - 1)]
 
     matrix = jnp.asarray(matrix, jnp.float32)
@@ -80,9 +73,9 @@ def random_rotation(
     degrees: float,
     p: float = 1.0,
     method: str = "nearest",
-    fill: float | Sequence[float] = 0.0,
+    fill: Fill = 0.0,
 ) -> jax.Array:
-    """With probability p, turns the image by an angle uniform in [-degrees, degrees]; the rest is as in `warp`."""
+    """With probability p, turns the image by an angle uniform in [-degrees, degrees]; other options as in `warp`."""
     apply_key, angle_key = jax.random.split(key)
     angle = jnp.deg2rad(jax.random.uniform(angle_key, minval=-degrees, maxval=degrees))
     turned = warp(image, rotation(angle, *image.shape[:2]), method=method, fill=fill)
@@ -97,35 +90,23 @@ def random_scaled_crop(
     factor: Sequence[float] = (0.5, 2.0),
     degrees: float = 0.0,
     method: str = "bilinear",
-    fill: float | Sequence[float] = 0.0,
+    fill: Fill = 0.0,
 ) -> jax.Array:
-    """The image scaled, turned about its centre, and cropped anywhere, in one `warp`.
+    """The image scaled, turned about its centre, and cropped at a random place, in one `warp`.
 
-    With no turn it is torch's `interpolate` to whole pixels without antialiasing, then `random_crop`.
+    Without turning, it is torch's `interpolate` to whole pixels without antialiasing, then `random_crop`.
 
-    Args:
-      key: a typed key.
-      image: h w c, float32; integers with nearest.
-      size: the result's side, or (height, width), in pixels.
-      factor: least and greatest, of both sides, uniform.
-      degrees: the angle is uniform in [-degrees, degrees].
-      method, fill: as in `warp`.
-
-    Returns: size size c, of the image's dtype.
-
-    Raises: UserError unless 0 < least <= greatest, and as `warp`.
+    factor: of both sides, uniform.  degrees: the angle is uniform in [-degrees, degrees].  method: as in `warp`.
     """
-    least, greatest = factor
-    if not 0 < least <= greatest:
-        raise UserError(f"factor must be (least, greatest) with 0 < least <= greatest, not {(least, greatest)}")
+    low, high = check_range("factor", factor)
     height, width = image.shape[:2]
     out_height, out_width = height_width(size)
     factor_key, angle_key, top_key, left_key = jax.random.split(key, 4)
-    drawn = jax.random.uniform(factor_key, minval=least, maxval=greatest)
-    scaled_height, scaled_width = (jnp.maximum(jnp.round(drawn * side), 1.0) for side in (height, width))
+    scaling = jax.random.uniform(factor_key, minval=low, maxval=high)
+    scaled_height, scaled_width = (jnp.maximum(jnp.round(scaling * side), 1.0) for side in (height, width))
     angle = jnp.deg2rad(jax.random.uniform(angle_key, minval=-degrees, maxval=degrees))
 
-    def start(key, free):  # whole pixels; negative where the image is the smaller, and lies anywhere in the crop
+    def start(key: jax.Array, free: jax.Array) -> jax.Array:  # whole pixels; negative if the image is smaller
         free = free.astype(jnp.int32)
         return jax.random.randint(key, (), jnp.minimum(free, 0), jnp.maximum(free, 0) + 1)
 
@@ -137,17 +118,9 @@ def random_scaled_crop(
     return warp(image, matrix, size=size, method=method, fill=fill)
 
 
-def random_crop(key: jax.Array, image: jax.Array, *, size: Size, fill: float | Sequence[float] = 0.0) -> jax.Array:
-    """A crop of `size` anywhere, pixels as they are: torchvision's `RandomCrop(size, pad_if_needed=True)`.
+def random_crop(key: jax.Array, image: jax.Array, *, size: Size, fill: Fill = 0.0) -> jax.Array:
+    """A crop at a random place, without resampling: torchvision's `RandomCrop(size, pad_if_needed=True)`.
 
-    Where the image is the smaller it lies anywhere in the crop, amid `fill`.
-
-    Args:
-      key: a typed key.
-      image: h w c, float32 or integers.
-      size: the result's side, or (height, width), in pixels.
-      fill: as in `warp`.
-
-    Returns: size size c, of the image's dtype.
+    An image, float32 or integers, that is smaller than the crop is at a random place in it, surrounded by `fill`.
     """
     return random_scaled_crop(key, image, size=size, factor=(1.0, 1.0), method="nearest", fill=fill)

@@ -11,7 +11,7 @@ from jaxcv.config import require
 from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.experiment import Experiment, build_task
-from jaxcv.models.weights import Row, fit, to_torch
+from jaxcv.models.weights import Row, match_torch, to_torch
 from jaxcv.store.checkpoint import restore_raw
 from jaxcv.store.folder import Folder
 from jaxcv.store.weights import overlay_average, read_file
@@ -71,4 +71,4 @@ def fit_weights(
     allow: patterns of tensors that may be missing or unused.  fresh: of tensors that keep their initial values although
     `source` has them.
     """
-    return fit(read_weights(source), experiment.compiled.network, allow=allow, fresh=fresh)
+    return match_torch(read_weights(source), experiment.compiled.network, allow=allow, fresh=fresh)

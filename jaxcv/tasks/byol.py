@@ -18,7 +18,7 @@ from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.measure import losses, metrics
 from jaxcv.models.layers import BatchNorm, dense, float_dtype
-from jaxcv.ops.views import make_two_views, make_view
+from jaxcv.ops.views import make_view, make_views
 from jaxcv.predict import write_features
 from jaxcv.prng import streams
 from jaxcv.ranges import PositiveCount, Share
@@ -156,7 +156,8 @@ def make(
 
 def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Augment:
     """augment(key, batch) -> batch with `view1` and `view2`, augmented and normalised, for `image`."""
-    return make_two_views(make_view(**view1), make_view(**view2), mean=info.mean, std=info.std)
+    views = {"view1": make_view(**view1), "view2": make_view(**view2)}
+    return make_views(views, mean=info.mean, std=info.std)
 
 
 def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Predict:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from goldens.parity import import_torchvision, uniform
+from goldens.parity import uniform
 
 FILE = Path(__file__).with_name("losses.npz")
 
 CLASSES, VOID = 5, 255
 CLASS_WEIGHT = np.array([0.2, 1.0, 3.0, 0.7, 0.0])
-SMOOTHING, EPSILON, GAMMA, ALPHA = 0.1, 2.0, 1.5, 0.3
+SMOOTHING, EPSILON, GAMMA = 0.1, 2.0, 1.5
 
 
 def problem() -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,6 @@ def torch_losses() -> dict[str, Callable]:
     import torch
     import torch.nn.functional as F
 
-    ops = import_torchvision().ops
     label = torch.from_numpy(problem()[1]).flatten()
     hard = torch.where(label == VOID, 0, label)
     known = label != VOID
@@ -60,7 +59,6 @@ def torch_losses() -> dict[str, Callable]:
         "poly1": lambda z: (EPSILON * (1 - of_class(z)) - of_class(z).log()).mean(),
         "poly1_of_mean": poly1_of_mean,
         "focal": lambda z: (-((1 - of_class(z)) ** GAMMA) * of_class(z).log()).mean(),
-        "sigmoid_focal": lambda z: ops.sigmoid_focal_loss(z, one_hot, ALPHA, GAMMA, reduction="mean"),
     }
     return {name: lambda z, loss=loss: loss(z.flatten(0, 2)) for name, loss in rows.items()}
 
