@@ -58,7 +58,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outline(**options: Any) -> Info:
-    """What is known without the data."""
+    """The Info without the fingerprint."""
     return Info("cifar10", CLASSES, (32, 32, 3), MEAN, STD)
 
 

@@ -42,7 +42,7 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
 
 
 def outline(**options: Any) -> Info:
-    """What is known without the data."""
+    """The Info without the fingerprint."""
     return Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD)
 
 
