@@ -15,8 +15,8 @@ A config file has `get_config(arg="")` and the values of its experiment. It may 
 
 Every experiment sets these keys itself:
 
-    data.name, model.name, task.name     files in jaxcv/data, jaxcv/models and jaxcv/tasks; their options are next to the name
-    optim.name, optim.schedule           files in jaxcv/optim or names in optax; their options are the group of that name
+    data.name, model.name, task.name     files in jaxcv/data, jaxcv/models, jaxcv/tasks; their options are beside them
+    optim.name, optim.schedule           files in jaxcv/optim, or names in optax; their options are a group of that name
     optim.lr                             the learning rate, after the warm-up
     train.batch_size, eval.batch_size    images, over all devices
     train.total_epochs                   length of the run

@@ -104,7 +104,7 @@ def deeplabv3(config: ConfigDict) -> None:
 
 
 def dubai(config: ConfigDict) -> None:
-    """Tiles of Dubai, 512 px, from eight aerial images; unlabelled pixels and those outside of the images do not count."""
+    """Tiles of Dubai, 512 px, from eight aerial images; unlabelled pixels, and those outside, do not count."""
     del config.data["threshold"]
     colors = tuple(DUBAI.values())
     config.data.update(folder="dubai_512", classes=tuple(DUBAI), colors=colors, ignore=255, outside=255)
