@@ -25,7 +25,7 @@ from jaxcv.ranges import PositiveCount, Share
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Predict, Schedule, Setup, Task, Tree
-from jaxcv.tasks.network import make_prepare, wide
+from jaxcv.tasks.network import make_prepare, upcast
 
 SPREAD_FLOOR = 0.1  # training has collapsed when feature_std of the online projections is below this (1: even spread)
 
@@ -58,7 +58,7 @@ class Network(nn.Module):
         feature, _ = self.backbone(image, train=train)
         projection = self.projector(feature, train=train)
         prediction = projection if self.predictor is None else self.predictor(projection, train=train)
-        return wide(projection), wide(prediction)
+        return upcast(projection), upcast(prediction)
 
 
 def make_decay(total_steps: int, *, tau: Share = 0.99, tau_schedule: str = "cosine") -> Schedule:
@@ -170,7 +170,7 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Predict:
     def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict[str, jax.Array]:
         variables = {"params": params["backbone"], "batch_stats": model_state["batch_stats"].get("backbone", {})}
         feature, _ = model.apply(variables, prepare(image), train=False)
-        return {"feature": wide(feature)}
+        return {"feature": upcast(feature)}
 
     return predict
 

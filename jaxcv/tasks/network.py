@@ -46,6 +46,6 @@ def make_prepare(info: Any, *, crop: int = 0) -> Callable[[jax.Array], jax.Array
     return jax.vmap(prepare)
 
 
-def wide(x: jax.Array) -> jax.Array:
+def upcast(x: jax.Array) -> jax.Array:
     """float32 at least, for losses and measures."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

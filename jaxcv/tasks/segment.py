@@ -21,7 +21,7 @@ from jaxcv.ranges import NonNegative
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Setup, Task, Tree
-from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare, wide
+from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare, upcast
 
 LossOfMask = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """(logits (b, h, w, n), mask (b, h, w)) -> loss and weight of each pixel, or of each image."""
@@ -97,7 +97,7 @@ def make_loss(info: Any, name: str, *, class_weight: Sequence[float] = (), ignor
 
     def loss_of_mask(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         label = jnp.where(mask == info.ignore, classes, mask) if ignore_in_loss else mask
-        return loss(wide(logits), label, losses.pixel_weight(label, weights))
+        return loss(upcast(logits), label, losses.pixel_weight(label, weights))
 
     return loss_of_mask
 
