@@ -1,6 +1,6 @@
 """What configs share: the defaults of every experiment, variants joined by commas, and sweeps.
 
-A config file gives `get_config(arg="")`, and says what is special to its experiment. It may be anywhere:
+A config file has `get_config(arg="")` and the values of its experiment. It may lie anywhere:
 
     from jaxcv.configs import base
 
@@ -15,23 +15,23 @@ A config file gives `get_config(arg="")`, and says what is special to its experi
 
 Every experiment sets these keys itself:
 
-    data.name, model.name, task.name     files in jaxcv/data, jaxcv/models and jaxcv/tasks; their options stand beside
-    optim.name, optim.schedule           functions in jaxcv/optim; their options are the group of that name, if any
+    data.name, model.name, task.name     files in jaxcv/data, jaxcv/models, jaxcv/tasks; their options are beside them
+    optim.name, optim.schedule           files in jaxcv/optim, or names in optax; their options are a group of that name
     optim.lr                             the learning rate, after the warm-up
     train.batch_size, eval.batch_size    images, over all devices
     train.total_epochs                   length of the run
     eval.examples                        images of the split val for the figures
-    eval.best                            the metric that chooses the best checkpoint: the highest, of a loss the lowest
+    eval.best                            the metric that selects the best checkpoint: the highest, of a loss the lowest
 
 Some set these:
 
-    init_fresh                           patterns of tensors that keep their random values though `init_from` has them
+    init_fresh                           patterns of tensors that keep their random values although `init_from` has them
     data.dir                             folder that holds the data set; empty: $JAXCV_DATA
     data.size; data.height, data.width   px, to which images are resized
-    data.holdout                         training images kept back as the split val: a count, or a share below 1
+    data.holdout                         training images held out as the split val: a count, or a share below 1
     optim.decay_all                      True: weight decay on biases and norms too, as in torch
     optim.freeze_statistics              BatchNorm of frozen layers, True: as in evaluation; False: drifts, as in torch
-    evals.NAME                           options of that evaluator; every_epochs among them is its own period
+    evals.NAME                           options of that evaluator; its period, if it has one, is every_epochs
     eval.stage                           the stage whose features the figures show; empty: the last before the logits
     eval.named                           names of the images for the figures, instead of eval.examples
 
@@ -43,23 +43,23 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "seed": 0,  # of parameters, order of the images and augmentation
     "deterministic": False,  # True: the same bits each time on a GPU too, slower
-    "init_from": "",  # weights to begin with: a .safetensors or .pth file, or a run's workdir; empty: random ones
+    "init_from": "",  # initial weights: a .safetensors or .pth file, or a run's workdir; empty: random
     "init_allow": (),  # patterns of tensors that may be missing or unused there, such as ("fc.*",)
     "data": {
         "workers": 0,  # processes that read and decode; 0: threads of this one
-        "limit": 0,  # use so many images of each split; 0: all
+        "limit": 0,  # images of each split that are used; 0: all
     },
     "augment": {},  # the `order` of the operations on training images, and for each a group with its options
     "model": {"dtype": "float32"},  # of the computation; parameters are float32
     "optim": {
-        "lr_batch_size": 0,  # images for which lr is meant: it is scaled with train.batch_size; 0: it is not
+        "lr_batch_size": 0,  # the batch size lr is for: lr is scaled with train.batch_size; 0: it is not
         "warmup_epochs": 0.0,  # linear, from 0 to lr
         "weight_decay": 0.0,  # not on biases and norms
         "clip_norm": 0.0,  # the largest global norm of the gradient; 0: any
-        "ema_decay": 0.0,  # of the average of the parameters to evaluate with; 0: none
+        "ema_decay": 0.0,  # decay rate of the average of parameters to evaluate; 0: none
         "freeze": (),  # patterns of parameters that are not trained, such as ("backbone.*",)
     },
     "train": {
@@ -72,24 +72,24 @@ DEFAULTS = {
     "evals": {"names": ("measure",)},  # files in jaxcv/evals: what each evaluation computes
     "eval": {
         "every_epochs": 1.0,
-        "crop": 0,  # px, the central square that is seen; 0: the whole image
-        "report": "best",  # the checkpoint that the test split sees: best or last
+        "crop": 0,  # px, the central square to evaluate; 0: the whole image
+        "report": "best",  # the checkpoint to evaluate on the test split: best or last
     },
 }
 
-# The usual options of optimisers. Those in a config's optim can be set and chosen by --config.optim.name.
+# The usual options of optimisers, which make them available to --config.optim.name.
 SGD = {"sgd": {"momentum": 0.9, "nesterov": False}}
 ADAM = {"adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8}}
 ADAMW = {"adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8}}
 
 
 def config(**groups: Any) -> ConfigDict:
-    """The defaults, with the values of `groups` in their place, key by key."""
+    """The defaults, overridden by the values of `groups`, key by key."""
     return ConfigDict(_merged(DEFAULTS, groups))
 
 
 def replace(config: ConfigDict, **groups: Mapping[str, Any]) -> None:
-    """Puts other groups in the place of a config's: nothing of the old ones is left, and defaults are filled in."""
+    """Replaces whole groups of a config: only their defaults are filled in."""
     for name, group in groups.items():
         config[name] = ConfigDict(_merged(DEFAULTS.get(name, {}), group))
 
@@ -97,8 +97,8 @@ def replace(config: ConfigDict, **groups: Mapping[str, Any]) -> None:
 def variants(file: str, start: Callable[[], ConfigDict], choices: Mapping[str, Callable]) -> Callable[..., ConfigDict]:
     """Returns the `get_config` of a config file.
 
-    file: its __file__.  start: gives the config without variants.  choices: name -> function that changes a config in
-    place. `get_config` raises ValueError for another name.
+    file: its __file__.  start: returns the config without variants.  choices: name -> function that changes a config
+    in place. `get_config` raises ValueError for other names.
     """
 
     def get_config(arg: str = "") -> ConfigDict:
@@ -141,7 +141,7 @@ def default_aug(size: int) -> dict:
 
 
 def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict:
-    """`values` over `defaults`, group by group. All are copies: ConfigDict makes one group of a dict it meets twice."""
+    """`values` over `defaults`, group by group. All are copies: ConfigDict makes one group of a repeated dict."""
     # A duration in steps takes the place of the default in epochs.
     kept = {name: value for name, value in defaults.items() if f"{name.removesuffix('_epochs')}_steps" not in values}
     return {

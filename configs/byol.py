@@ -64,13 +64,7 @@ def demo() -> ConfigDict:
             "knn": {"k": 200, "temperature": 0.1},
             "probe": {"iterations": 100},  # L-BFGS steps of each fit
         },
-        eval={
-            "every_epochs": 10.0,
-            "batch_size": 256,
-            "examples": 500,
-            "best": "val/knn_accuracy",
-            "report": "last",
-        },
+        eval={"every_epochs": 10.0, "batch_size": 256, "examples": 500, "best": "val/knn_accuracy", "report": "last"},
     )
 
 

@@ -66,7 +66,7 @@ def no_skips(config: ConfigDict) -> None:
 
 
 def three(config: ConfigDict) -> None:
-    """0 sky; 1 what stands still, void too; 2 what moves."""
+    """0 sky; 1 static, void included; 2 moving."""
     config.data.update(
         classes=("sky", "static", "moving"),
         palette=((128, 128, 128), (128, 0, 0), (64, 0, 128)),

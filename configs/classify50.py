@@ -47,12 +47,7 @@ def vgg16() -> ConfigDict:
             **base.ADAMW,
         },
         train={"batch_size": 128, "total_epochs": 50.0, "log_every_steps": 50},
-        eval={
-            "batch_size": 250,
-            "stage": "fc7",
-            "examples": 1000,
-            "best": "val/accuracy",
-        },  # the second-last layer
+        eval={"batch_size": 250, "stage": "fc7", "examples": 1000, "best": "val/accuracy"},  # the second-last layer
     )
 
 

@@ -50,7 +50,7 @@ def fcn32s() -> ConfigDict:
             "colors": COLORS,
             "threshold": 128,  # channels are 255 from here on, 0 below
             "outside": 6,  # red, which is no class's colour, is unknown
-            "ignore": 255,  # no pixel; what augmentation brings in from outside
+            "ignore": 255,  # no pixel of the data; only what augmentation brings in from outside
             "image": "{folder}/*_sat",
             "mask": "{folder}/*_mask",
             "val_folder": "validation",
@@ -79,7 +79,7 @@ def fcn32s() -> ConfigDict:
 
 
 def fcn32s_wide(config: ConfigDict) -> None:
-    """FCN32s of the report on BYOL: VGG's own kernel of 7 in conv6, 512 px, and its training."""
+    """FCN32s of the report on BYOL: VGG's kernel of 7 in conv6, 512 px, and the report's training."""
     config.data.update(height=512, width=512)
     base.replace(config, augment={"order": ()})
     config.model.kernel = 7
@@ -104,7 +104,7 @@ def deeplabv3(config: ConfigDict) -> None:
 
 
 def dubai(config: ConfigDict) -> None:
-    """Tiles of Dubai, 512 px, from eight aerial images; what is unlabelled or outside of the images does not count."""
+    """Tiles of Dubai, 512 px, from eight aerial images; unlabelled pixels, and those outside, do not count."""
     del config.data["threshold"]
     colors = tuple(DUBAI.values())
     config.data.update(folder="dubai_512", classes=tuple(DUBAI), colors=colors, ignore=255, outside=255)
@@ -125,7 +125,7 @@ def small(config: ConfigDict) -> None:
 
 def compare(config: ConfigDict) -> None:
     """FCN32s against FCN16s, and their mIoU at five epochs on the way, for launch/sweep.py."""
-    published = {"fcn32s": 0.670, "fcn16s": 0.709}
+    published: dict[str, float | None] = {"fcn32s": 0.670, "fcn16s": 0.709}
     if config.data.folder == "dubai_512":
         published = dict.fromkeys(published)  # other tiles
     rows = {name: ({"model": {"name": name}}, value) for name, value in published.items()}

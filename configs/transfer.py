@@ -89,14 +89,14 @@ def supervised(config: ConfigDict) -> None:
 def grid(config: ConfigDict) -> None:
     """The rows A to E, for launch/sweep.py."""
     labels, byol, freeze = "runs/transfer-supervised", "runs/byol-cifar10-small", trunk(config)
-    rows = (
+    table = (
         ("A scratch, full", "", (), 0.5271),
         ("B supervised, full", labels, (), 0.5527),
         ("C BYOL, full", byol, (), 0.5505),
         ("D supervised, frozen", labels, freeze, 0.2422),
         ("E BYOL, frozen", byol, freeze, 0.2084),
     )
-    rows = {name: ({"init_from": file, "optim": {"freeze": names}}, value) for name, file, names, value in rows}
+    rows = {name: ({"init_from": file, "optim": {"freeze": names}}, value) for name, file, names, value in table}
     base.sweep(config, rows, metrics=("test/accuracy",), seeds=(0, 1, 2))
 
 

@@ -3,11 +3,14 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from jaxcv.errors import ConfigError
+from jaxcv.ranges import Range
 
 # Keys that change no bit of a run's parameters, nor of its metrics.jsonl.
 HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
@@ -23,21 +26,55 @@ def nearest(name: str, names: Sequence[str]) -> str:
 
 
 def call(function: Callable, options: Mapping[str, Any], *, group: str, **given: Any) -> Any:
-    """function(**given, **options), after the options' names have been checked against its keyword arguments.
+    """function(**given, **options), after the options have been checked against its keyword arguments.
 
-    Raises ConfigError naming the key of config.`group` that the function does not have or lacks. A function that takes
-    any keyword checks those it does not name itself.
+    Raises ConfigError naming the key of config.`group` that the function does not have or lacks, or whose value is not
+    of the annotated type or outside of the annotated range (jaxcv/ranges.py). A function that takes any keyword checks
+    those it does not name itself.
     """
+    place = f"config.{group}" if group else "config"
     parameters = inspect.signature(function).parameters
     names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD and name not in given]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name in options:
-        if name not in names and not open_ended:
-            raise ConfigError(f"config.{group} has no key {name!r}; {nearest(name, names)}")
+    for name, value in options.items():
+        if name in names:
+            check_value(value, parameters[name].annotation, f"{place}.{name}")
+        elif not open_ended:
+            raise ConfigError(f"{place} has no key {name!r}; {nearest(name, names)}")
     for name in names:
         if parameters[name].default is inspect.Parameter.empty and name not in options:
-            raise ConfigError(f"config.{group}.{name} is missing.")
+            raise ConfigError(f"{place}.{name} is missing.")
     return function(**given, **options)
+
+
+_TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+
+
+def check_value(value: Any, annotation: Any, key: str) -> None:
+    """Raises ConfigError unless the value of `key` is of the annotated type, if that is a simple one, and in the
+    annotated range."""
+    options = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        if not any(_fits(value, option) for option in options):
+            check_value(value, options[0], key)
+    elif get_origin(annotation) is Annotated:
+        check_value(value, options[0], key)
+        for each in options[1:]:
+            if isinstance(each, Range) and not each.holds(value):
+                raise ConfigError(f"{key}={value!r} must be {each}.")
+    elif annotation in _TYPES:
+        wanted = (int, float) if annotation is float else annotation
+        if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):
+            raise ConfigError(f"{key}={value!r} must be {_TYPES[annotation]}.")
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    if annotation is NoneType:
+        return value is None
+    with suppress(ConfigError):
+        check_value(value, annotation, "")
+        return True
+    return False
 
 
 def part_names(package: str, public: str) -> list[str]:
@@ -64,7 +101,7 @@ def duration(options: Mapping[str, Any], name: str, *, group: str, steps_per_epo
 
     Raises ConfigError unless exactly one of the two is there, and is not negative.
     """
-    found = [key for key in (f"{name}_steps", f"{name}_epochs") if key in options]
+    found = [key for key in (f"{name}_steps", f"{name}_epochs") if options.get(key) is not None]
     if len(found) != 1:
         raise ConfigError(f"config.{group} must have one of {name}_steps and {name}_epochs; it has {len(found)}.")
     value = options[found[0]]

@@ -1,6 +1,6 @@
 """What a config describes, built in four parts: data, task, optimiser, compiled functions. Nothing runs here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from jaxcv.config import call, duration, load_part, require, without
+from jaxcv.config import call, duration, load_part, without
 from jaxcv.data.check import check_source
 from jaxcv.data.pipeline import eval_batches, train_batches
 from jaxcv.data.source import SPLITS, Info, evenly, outline_of, select
@@ -21,17 +21,9 @@ from jaxcv.optim.freeze import freeze
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.optim.schedules import make_schedule
 from jaxcv.prng import stream
+from jaxcv.settings import Eval, Reading, Settings, read_settings
 from jaxcv.step import TrainState, make_init, make_update
 from jaxcv.task import Schedule, Setup, Task, Tree
-
-KEYS = (
-    *("seed", "init_from", "init_allow"),
-    *("data.name", "data.workers", "data.limit", "augment", "model.name", "task.name"),
-    *("optim.name", "optim.schedule", "optim.lr", "optim.lr_batch_size"),
-    *("optim.weight_decay", "optim.clip_norm", "optim.ema_decay", "optim.freeze"),
-    *("train.batch_size", "train.accumulate", "train.log_every_steps", "train.stop_on_collapse", "train.patience"),
-    *("eval.batch_size", "eval.crop", "eval.examples", "eval.best", "eval.report", "evals.names"),
-)
 
 
 class Data(NamedTuple):
@@ -58,7 +50,7 @@ class Compiled(NamedTuple):
 class Experiment(NamedTuple):
     """All that a run needs; no arrays, nothing compiled yet."""
 
-    seed: int
+    settings: Settings
     mesh: Mesh
     data: Data
     task: Task
@@ -77,66 +69,71 @@ class Experiment(NamedTuple):
 
 def build(config: Any) -> Experiment:
     """Builds what the config says. Raises UserError for what cannot be built, naming the key."""
-    require(config, *KEYS)
-    if config.seed < 0:
-        raise ConfigError(f"config.seed={config.seed} must be 0 or more.")
-    mesh = make_mesh()
-    data = build_data(config.data, config.train, config.eval, seed=config.seed, mesh=mesh)
+    settings, mesh = read_settings(config), make_mesh()
+    data = build_data(without(config.data, *Reading._fields), settings, mesh)
     info = data.sources["train"].info
     task = build_task(config, info, total_steps=data.total_steps)
-    schedule, tx = build_optimizer(config.optim, config.train.batch_size, data)
-    compiled = build_compiled(config.train, config.optim, data, task, tx, seed=config.seed, mesh=mesh)
+    schedule, tx = build_optimizer(config.optim, settings, data)
+    compiled = build_compiled(settings, data, task, tx, mesh)
     setup = EvalSetup(task, info, mesh, compiled.batch)
     evaluators, left_out = build_evaluators(config.evals, setup)
     notes = [note for source in data.sources.values() for note in source.info.notes]
     notes += [f"{name} is left out: {why}." for name, why in left_out.items()]
-    best = config.eval.best
+    best = settings.eval.best
     if best.rpartition("/")[2] in {metric for name in left_out for metric in _evaluator(name).METRICS}:
         notes.append(f"config.eval.best={best!r} is off: it is not measured.")
         best = ""
     return Experiment(
-        seed=config.seed,
+        settings=settings,
         mesh=mesh,
         data=data,
         task=task,
         schedules={"learning_rate": schedule, **task.schedules},
         compiled=compiled,
         evaluators=evaluators,
-        periods={name: _period(config, name, data.steps_per_epoch) for name in evaluators},
+        periods={name: _period(config.evals, name, settings.eval, data.steps_per_epoch) for name in evaluators},
         best=best,
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def build_data(options: Any, train: Any, evaluation: Any, *, seed: int, mesh: Mesh) -> Data:
-    """The data of config.data, in the batches of config.train and config.eval."""
+def build_data(options: Mapping[str, Any], settings: Settings, mesh: Mesh) -> Data:
+    """The data set of config.data with its own `options`, in the batches of config.train and config.eval."""
+    seed, reading, train, evaluation = settings.general.seed, settings.reading, settings.train, settings.eval
     check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
     check_batch_size(mesh, evaluation.batch_size, key="eval.batch_size")
-    module = load_part("data", options.name, "source", group="data")
-    own = without(options, "name", "workers", "limit")
+    module = load_part("data", reading.name, "source", group="data")
     sources = {}
     for split in SPLITS:
-        source = call(module.source, own, group="data", split=split)
-        check_source(source, options.name)
-        sources[split] = evenly(source, options.limit)
+        source = call(module.source, options, group="data", split=split)
+        check_source(source, reading.name)
+        sources[split] = evenly(source, reading.limit)
     info, count = sources["train"].info, len(sources["train"])
     if count < train.batch_size:
         raise ConfigError(
             f"config.train.batch_size={train.batch_size} is more than {info.name}'s {count} training images."
         )
     steps_per_epoch = count // train.batch_size
-    total_steps = duration(train, "total", group="train", steps_per_epoch=steps_per_epoch)
+    total_steps = duration(train._asdict(), "total", group="train", steps_per_epoch=steps_per_epoch)
     if total_steps < 1:
         raise ConfigError(
             f"config.train.total_steps or total_epochs makes no step; an epoch is {steps_per_epoch} of them."
         )
-    chosen = evaluation.get("named", ())
+    chosen = evaluation.named
 
     def open_batches(*, start: int) -> closing:
         """The training batches of this process from step `start` on, on the host, without end."""
         rows = local_rows(mesh, train.batch_size)
-        settings = {"batch_size": train.batch_size, "seed": seed, "workers": options.workers, "rows": rows}
-        return closing(train_batches(sources["train"], start=start, **settings))
+        return closing(
+            train_batches(
+                sources["train"],
+                batch_size=train.batch_size,
+                seed=seed,
+                start=start,
+                workers=reading.workers,
+                rows=rows,
+            )
+        )
 
     def batches_once(source: Any) -> Iterator[dict]:
         """This process's rows of all batches of a source, in order."""
@@ -178,16 +175,17 @@ def make_model(options: Any, **fields: Any) -> nn.Module:
     return call(module.Model, {**fields, **without(options, "name")}, group="model")
 
 
-def build_optimizer(options: Any, batch_size: int, data: Data) -> tuple[Schedule, optax.GradientTransformation]:
-    """The learning rate and the optimiser of config.optim; `lr` is for `lr_batch_size` images (0: for any number)."""
-    lr = options.lr * batch_size / options.lr_batch_size if options.lr_batch_size else options.lr
+def build_optimizer(options: Any, settings: Settings, data: Data) -> tuple[Schedule, optax.GradientTransformation]:
+    """The learning rate and the optimiser of config.optim, whose `options` have a group for each."""
+    optim = settings.optim
+    lr = optim.lr * settings.train.batch_size / optim.lr_batch_size if optim.lr_batch_size else optim.lr
     schedule = make_schedule(
-        options.schedule,
+        optim.schedule,
         lr=lr,
         total_steps=data.total_steps,
-        warmup_steps=duration(options, "warmup", group="optim", steps_per_epoch=data.steps_per_epoch),
+        warmup_steps=duration(optim._asdict(), "warmup", group="optim", steps_per_epoch=data.steps_per_epoch),
         steps_per_epoch=data.steps_per_epoch,
-        options=_own(options, options.schedule),
+        options=_own(options, optim.schedule),
     )
     return schedule, make_tx(options, schedule)
 
@@ -205,9 +203,10 @@ def _own(options: Any, name: str) -> dict[str, Any]:
     return options[name].to_dict() if name in options else {}
 
 
-def build_compiled(train: Any, optim: Any, data: Data, task: Task, tx: Any, *, seed: int, mesh: Mesh) -> Compiled:
+def build_compiled(settings: Settings, data: Data, task: Task, tx: Any, mesh: Mesh) -> Compiled:
     """The jitted functions, for the batches of config.train and the frozen parameters of config.optim."""
-    frozen = freeze(task.loss, optim.freeze, statistics=optim.get("freeze_statistics", True))
+    seed, train, optim = settings.general.seed, settings.train, settings.optim
+    frozen = freeze(task.loss, optim.freeze, statistics=optim.freeze_statistics)
     layout = replicated(mesh)
     # It runs once, so what counts is how soon it is compiled: five times sooner unoptimised.
     quick = {"xla_backend_optimization_level": 0}
@@ -257,13 +256,12 @@ def _evaluator(name: str) -> Any:
     return load_part("evals", name, "make", group="evals")
 
 
-def _period(config: Any, name: str, steps_per_epoch: int) -> int:
-    """Steps between two evaluations by the evaluator `name`: its own period, or that of config.eval."""
-    own = config.evals.get(name, {})
-    group, options = ("eval", config.eval)
+def _period(options: Any, name: str, evaluation: Eval, steps_per_epoch: int) -> int:
+    """Steps between two evaluations by the evaluator `name` of config.evals: its own period, or config.eval's."""
+    own = options.get(name, {})
     if "every_steps" in own or "every_epochs" in own:
-        group, options = f"evals.{name}", own
-    return duration(options, "every", group=group, steps_per_epoch=steps_per_epoch)
+        return duration(own, "every", group=f"evals.{name}", steps_per_epoch=steps_per_epoch)
+    return duration(evaluation._asdict(), "every", group="eval", steps_per_epoch=steps_per_epoch)
 
 
 def check_contract(experiment: Experiment, *, name: str) -> None:
@@ -296,12 +294,14 @@ def outline(config: Any, *, classes: int = 0) -> Info | None:
     """What is known of the config's data without reading them, None if nothing is; with `classes`, as if they had so
     many."""
     module = load_part("data", config.data.name, "source", group="data")
-    info = outline_of(module, without(config.data, "name", "workers", "limit"))
+    info = outline_of(module, without(config.data, *Reading._fields))
     return info._replace(classes=tuple(map(str, range(classes)))) if info and classes else info
 
 
 def image_shape(task: Task, info: Info) -> tuple[int, int, int]:
     """(h, w, c) of the images that the network is trained on."""
+    if task.augment is None:
+        return info.shape
     shapes = {"image": (1, *info.shape), "mask": (1, *info.shape[:2]), "label": (1,)}
     batch = {name: jax.ShapeDtypeStruct(s, np.int32 if name == "label" else np.uint8) for name, s in shapes.items()}
     seen = jax.eval_shape(task.augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
@@ -314,7 +314,7 @@ def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.nd
     if experiment.task.augment is None:
         return {}
     info = experiment.info
-    key = jax.random.fold_in(stream(jax.random.key(experiment.seed), "train"), step)
+    key = jax.random.fold_in(stream(jax.random.key(experiment.settings.general.seed), "train"), step)
     views = jax.device_get(jax.jit(experiment.task.augment)(key, batch))
     images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
     images = {"augmented" if name == "image" else name: view for name, view in images.items()}

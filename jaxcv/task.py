@@ -71,5 +71,5 @@ class Task(NamedTuple):
     set_network: Callable[[Tree, Tree, Mapping[str, Tree]], tuple[Tree, Tree]] = set_variables
     schedules: Mapping[str, Schedule] = {}  # by the name under which they are logged, beside the learning rate
     diagnose: Callable[[Mapping[str, float]], str] = healthy  # training metrics -> why training has failed, or ""
-    draw: Callable[[Path, Any], None] | None = None  # the figures of jaxcv.report.results.Results, into a folder
+    draw: Callable[[Any, Path], None] | None = None  # the figures of jaxcv.report.results.Results, into a folder
     write: Callable[..., None] | None = None  # writes predictions for a folder of images, see jaxcv/predict.py

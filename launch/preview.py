@@ -28,7 +28,7 @@ def preview(args: Namespace) -> None:
     experiment = build(config)
     with experiment.data.open_batches(start=0) as batches:
         batch = {name: value[: args.count] for name, value in next(batches).items()}
-    image_rows(pictures(experiment, batch, draws=args.rows), args.out, count=args.count)
+    image_rows(pictures(experiment, batch, steps=args.rows), args.out, count=args.count)
     print(f"{args.out}: {args.count} training images and {args.rows} draws of each")
 
 

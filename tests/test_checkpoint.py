@@ -235,12 +235,12 @@ def test_any_file_without_room_is_one_line(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         with (
             pytest.raises(UserError, match="cannot write in .*: File too large; make room and run the same command"),
-            Folder(tmp_path).full_disk_told(),
+            Folder(tmp_path).report_full_disk(),
         ):
             (tmp_path / "file").write_bytes(bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    with pytest.raises(FileNotFoundError), Folder(tmp_path).full_disk_told():
+    with pytest.raises(FileNotFoundError), Folder(tmp_path).report_full_disk():
         (tmp_path / "none").read_bytes()
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 import data_files
 import runs
 from jaxcv import predict
+from jaxcv.config import call
 from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import basenet
@@ -38,7 +39,8 @@ BATCH = {
 
 
 def make(model=MODEL, info=INFO, **options):
-    return classify.make(Setup(lambda num_classes: model, info, {"order": ()}, total_steps=10), **options)
+    setup = Setup(lambda num_classes: model, info, {"order": ()}, total_steps=10)
+    return call(classify.make, options, group="task", setup=setup)
 
 
 def started(task, tx=None):

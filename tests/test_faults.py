@@ -231,7 +231,7 @@ def test_keys_that_change_no_bit_pass(begun, tmp_path, capsys):
     config.data.workers, config.train.save_every_epochs = 2, 0.5
     resume.guard(run)()
     told = capsys.readouterr().out
-    assert "changes nothing that it computes: data.workers: 0 -> 2, train.save_every_epochs: 1.0 -> 0.5." in told
+    assert "without an effect on its results: data.workers: 0 -> 2, train.save_every_epochs: 1.0 -> 0.5." in told
     assert json.loads((workdir / "config.json").read_text())["data"]["workers"] == 2
 
 

@@ -1,5 +1,6 @@
 """Charts: the same bytes twice, and what is on the axes, against scikit-learn, numpy and the standard library."""
 
+import inspect
 import math
 import statistics
 from functools import partial
@@ -42,8 +43,8 @@ GROUPS = {"a": [0.5, math.nan, 1], "b": [[0.1, 0.2, 0.3], [0.2, 0.4, 0.6]]}
 
 MASK = {"classes": NAMES, "palette": IMAGES[:, 0, 0], "ignore": 3}
 DRAW = {
-    "mask_panels": partial(figures.mask_panels, IMAGES, {"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
-    "overlay_panels": partial(figures.overlay_panels, IMAGES, {"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
+    "mask_panels": partial(figures.mask_panels, IMAGES, masks={"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
+    "overlay_panels": partial(figures.overlay_panels, IMAGES, masks={"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
     "curves": partial(figures.curves, rows()),
     "schedules": partial(figures.schedules, {"learning_rate": (np.arange(9), np.linspace(0, 1, 9))}),
     "compare_runs": partial(figures.compare_runs, {"a": ([1, 2], [0, math.nan]), "b": ([], [])}, metric="val_loss"),
@@ -51,16 +52,20 @@ DRAW = {
     "class_bars": partial(figures.class_bars, [0.5, math.nan, 1], classes=NAMES),
     "sweep_bars": partial(figures.sweep_bars, SWEEP, metric="accuracy", references={"frozen": 0.2, "none": 7}),
     "group_bars": partial(figures.group_bars, GROUPS, groups=NAMES),
-    "draw_pca": partial(figures.draw_pca, FEATURES, LABELS, classes=NAMES),
-    "draw_tsne": partial(figures.draw_tsne, FEATURES, LABELS, classes=NAMES),
+    "draw_pca": partial(figures.draw_pca, FEATURES, labels=LABELS, classes=NAMES),
+    "draw_tsne": partial(figures.draw_tsne, FEATURES, labels=LABELS, classes=NAMES),
     "image_rows": partial(figures.image_rows, {"x": IMAGES, "y": IMAGES}, titles=NAMES),
     "image_grid": partial(figures.image_grid, IMAGES, titles=["a\nb", "$x", ""], columns=2),
-    "worst_classified": partial(figures.worst_classified, IMAGES, [0, 1, 2], np.eye(3), classes=NAMES),
+    "worst_classified": partial(
+        figures.worst_classified, IMAGES, labels=[0, 1, 2], probabilities=np.eye(3), classes=NAMES
+    ),
 }
 
 
 def test_every_figure_is_drawn_here():
-    assert set(figures.__all__) <= set(DRAW)
+    parameters = {name: [*inspect.signature(f).parameters] for name, f in vars(figures).items() if callable(f)}
+    assert {name for name, names in parameters.items() if "path" in names} == set(DRAW)
+    assert {names[1] for names in parameters.values()} == {"path", "folder", "palette"}  # the last of `paint`
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -235,7 +240,7 @@ def test_group_bars(drawn):
 
 
 def test_pca_against_numpy(drawn):
-    figures.draw_pca(FEATURES, LABELS, "x.png", classes=NAMES)
+    figures.draw_pca(FEATURES, "x.png", labels=LABELS, classes=NAMES)
     first, second, axes = drawn[0].axes
     assert [panel.get_title() for panel in drawn[0].axes] == list(FEATURES)
     assert texts(first.texts) == ["all features are equal"] and texts(second.texts) == ["features are not finite"]
@@ -266,7 +271,7 @@ def test_tsne_keeps_what_is_together_at_any_scale():
 def test_seventy_classes_fit_and_look_different(drawn):
     classes = [f"Some_class_{i}" for i in range(70)]
     features = np.random.default_rng(0).normal(size=(70, 4))
-    figures.draw_pca({"step 0": features, "step 1": features}, np.arange(70), "x.png", classes=classes)
+    figures.draw_pca({"step 0": features, "step 1": features}, "x.png", labels=np.arange(70), classes=classes)
     lines = drawn[0].legends[0].get_lines()
     assert len({(line.get_marker(), line.get_color()) for line in lines}) == 70
     boxes = extents(drawn[0], drawn[0].legends[0].texts)
@@ -282,10 +287,22 @@ def test_seventy_classes_fit_and_look_different(drawn):
         (partial(figures.class_bars, [1.0], classes="ab"), r"each of the 2 classes, got \(1,\)"),
         (partial(figures.sweep_bars, {}, metric="loss"), "no rows"),
         (partial(figures.group_bars, {"a": [1.0]}, groups="ab"), r"\(seeds, 2\) .* {'a': \(1, 1\)}"),
-        (partial(figures.draw_pca, {"s": np.ones((9, 2))}, np.zeros(8, int), classes="a"), r"\(8, d\) .* got \(9, 2\)"),
-        (partial(figures.draw_tsne, {"s": np.ones((3, 2))}, np.zeros(3, int), classes="a"), r"at least \(4, 2\)"),
-        (partial(figures.draw_pca, {"s": np.ones((4, 2))}, np.arange(4), classes="abc"), "from 0 to 2, got 0 to 3"),
-        (partial(figures.draw_pca, {"s": np.ones((4, 2))}, np.arange(4), classes="a" * 71), "70 classes apart, got 71"),
+        (
+            partial(figures.draw_pca, {"s": np.ones((9, 2))}, labels=np.zeros(8, int), classes="a"),
+            r"\(8, d\) .* got \(9, 2\)",
+        ),
+        (
+            partial(figures.draw_tsne, {"s": np.ones((3, 2))}, labels=np.zeros(3, int), classes="a"),
+            r"at least \(4, 2\)",
+        ),
+        (
+            partial(figures.draw_pca, {"s": np.ones((4, 2))}, labels=np.arange(4), classes="abc"),
+            "from 0 to 2, got 0 to 3",
+        ),
+        (
+            partial(figures.draw_pca, {"s": np.ones((4, 2))}, labels=np.arange(4), classes="a" * 71),
+            "70 classes apart, got 71",
+        ),
     ],
 )
 def test_wrong_shapes_are_named(draw, message):

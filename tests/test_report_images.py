@@ -1,5 +1,7 @@
 """Pictures of images: whole pixels, and text that is neither cut off nor overlaps."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import RendererAgg
@@ -66,7 +68,8 @@ def test_rows_have_titles_and_the_count_is_cut(tmp_path, drawn):
 def test_the_worst_classified_stand_first(tmp_path, drawn):
     images = np.stack([np.full((128, 128, 3), 40 * i, np.uint8) for i in range(4)])
     probabilities = np.array([[0.9, 0.06, 0.04], [0.3, 0.6, 0.1], [0.004, 0.006, 0.99], [0.2, 0.5, 0.3]])
-    worst_classified(images, [0, 2, 1, 1], probabilities, tmp_path / "x.png", classes=["cat", "dog", "bird"], count=3)
+    draw = partial(worst_classified, images, tmp_path / "x.png", labels=[0, 2, 1, 1], probabilities=probabilities)
+    draw(classes=["cat", "dog", "bird"], count=3)
     assert [text.get_text() for text in drawn[0].texts] == [
         "1 % dog\n→ 99 % bird",
         "10 % bird\n→ 60 % dog",
@@ -75,7 +78,7 @@ def test_the_worst_classified_stand_first(tmp_path, drawn):
     shown = [tile(tmp_path / "x.png", 6 + 134 * i, 6 + 2 * 16, 128, 128) for i in range(3)]
     np.testing.assert_array_equal(shown, images[[2, 1, 3]])
     with pytest.raises(DataError, match=r"labels \(4,\) and probabilities \(4, 2\), got \(4,\) and \(4, 3\)"):
-        worst_classified(images, [0, 2, 1, 1], probabilities, tmp_path / "x.png", classes=["cat", "dog"])
+        draw(classes=["cat", "dog"])
 
 
 def test_no_text_is_cut_off_or_overlaps(tmp_path, drawn):

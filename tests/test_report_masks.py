@@ -103,7 +103,7 @@ def test_borders_of_large_images_are_wider():
 
 def test_mask_panels(drawn):
     masks = {"truth": np.where(MASKS == 4, 255, MASKS), "step 5": MASKS}
-    figures.mask_panels(IMAGES, masks, "x.png", names=["a", "$b", "c" * 99], ignore=255, **LOOKS)
+    figures.mask_panels(IMAGES, "x.png", masks=masks, names=["a", "$b", "c" * 99], ignore=255, **LOOKS)
     figure = drawn["x.png"]
     grid = np.reshape(figure.axes, (3, 3))
     assert [axes.get_title() for axes in grid[0]] == ["image", "truth", "step 5"]
@@ -122,7 +122,7 @@ def test_mask_panels(drawn):
 
 
 def test_a_class_may_be_what_is_ignored(drawn):
-    figures.mask_panels(IMAGES, {"truth": MASKS}, "x.png", names="abc", ignore=1, **LOOKS)
+    figures.mask_panels(IMAGES, "x.png", masks={"truth": MASKS}, names="abc", ignore=1, **LOOKS)
     legend = drawn["x.png"].legends[0]
     assert [*texts(legend.texts)[:3], texts(legend.texts)[4]] == ["sky", "$a$", "tree", "road (ignored)"]
     faces = [to_rgb(patch.get_facecolor()) for patch in legend.get_patches()[:4]]
@@ -136,7 +136,7 @@ def test_only_the_colours_of_the_palette_in_the_file(tmp_path, shape, monkeypatc
     kept, save = [], style.save
     monkeypatch.setattr(style, "save", lambda figure, path: (kept.append(figure), save(figure, path)))
     images = np.zeros((1, *shape, 3), np.uint8)
-    figures.mask_panels(images, {"truth": mask[None]}, tmp_path / "x.png", names=["a"], **LOOKS)
+    figures.mask_panels(images, tmp_path / "x.png", masks={"truth": mask[None]}, names=["a"], **LOOKS)
     with Image.open(tmp_path / "x.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
     box = kept[0].axes[1].get_window_extent()
@@ -154,7 +154,7 @@ def test_only_the_colours_of_the_palette_in_the_file(tmp_path, shape, monkeypatc
 
 def test_overlay_panels(drawn):
     masks = {"truth": MASKS, "prediction": MASKS[::-1]}
-    figures.overlay_panels(IMAGES, masks, "x.png", names="abc", alpha=0.4, **LOOKS)
+    figures.overlay_panels(IMAGES, "x.png", masks=masks, names="abc", alpha=0.4, **LOOKS)
     grid = np.reshape(drawn["x.png"].axes, (3, 3))
     assert [axes.get_title() for axes in grid[0]] == ["image", "truth", "prediction"]
     for row, image, truth, mask in zip(grid, IMAGES, *masks.values()):
@@ -169,8 +169,8 @@ def test_no_text_is_cut_off_or_overlaps(n, h, w, drawn):
     masks = dict.fromkeys(("truth", "step 0", "step 1000"), np.full((2, h, w), n))
     figures.mask_panels(
         np.zeros((2, h, w, 1), np.uint8),
-        masks,
         "x.png",
+        masks=masks,
         names=["one", "two"],
         classes=[f"a class, number {i}" for i in range(n)],
         palette=np.zeros((n, 3), int),
@@ -249,7 +249,7 @@ def test_what_a_segmentation_run_ends_with(drawn, tmp_path, monkeypatch):
             predictions={step: {"prediction": mask} for step, mask in steps.items()},
             arrays=arrays | more,
         )
-        segment.draw(tmp_path, results)
+        segment.draw(results, tmp_path)
         return steps[1000]
 
     last = draw(3)
@@ -280,7 +280,7 @@ def test_what_a_colourisation_run_ends_with(monkeypatch, tmp_path):
         predictions={step: {"prediction": mask} for step, mask in steps.items()},
         arrays={},
     )
-    colorize.draw(tmp_path, results)
+    colorize.draw(results, tmp_path)
     ((rows, path, titles),) = given
     assert list(rows) == ["input", "truth", "step 0", "step 5"]
     assert path == tmp_path / "colors.png" and titles == ["a", "b", "c"]

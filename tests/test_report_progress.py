@@ -53,7 +53,7 @@ def test_a_run_that_stops_early_tells_its_last_step():
     with Progress(100, start=50, images_per_step=8, console=console, clock=clock) as progress:
         for step in (60, 70):
             clock.now += 1
-            progress.update(step, {"train/loss": math.nan}, 2.0)  # waiting is never more than all of the time
+            progress.update(step, {"loss": math.nan}, 2.0)  # waiting is never more than all of the time
     assert written(console).splitlines() == [
         "step  60/100   60%  loss nan  80 img/s  wait 100%  ETA 4s",
         "step  70/100   70%  loss nan  80 img/s  wait 100%  ETA 3s",

@@ -174,7 +174,7 @@ def test_a_sweep_has_columns_of_iou_where_pixels_have_classes(measure, tmp_path)
     arrays = {"test/class_accuracy": np.array([0.5, 0.25]), "val/class_iou": np.array([0.9, 0.9])}
     arrays |= {"test/class_iou": np.array([0.4, 0.125])} if measure == "IoU" else {}
     results = {"a": [{"values": {"test/miou/pooled": 0.3}, "arrays": arrays}]}
-    sweeps.write(tmp_path, results, metrics=("test/miou/pooled",), reference={}, classes=("sky", "road"))
+    sweeps.write(results, tmp_path, metrics=("test/miou/pooled",), reference={}, classes=("sky", "road"))
     with (tmp_path / "table.csv").open() as file:
         (row,) = csv.DictReader(file)
     found = [float(row[f"{measure} of {name}_mean"]) for name in ("sky", "road")]

@@ -44,7 +44,7 @@ def test_step_falls_at_the_very_step_when_compiled():
         ("cosine", {"warmup_steps": 40}, "the warm-up (40 steps) must end before the run (40)."),
         ("step", {}, "config.optim.step.every_steps is missing."),
         ("step", {"options": {"every_epoch": 2}}, "config.optim.step has no key 'every_epoch'; did you mean 'every_"),
-        ("step", {"options": {"every_epochs": 0.1}}, "an every_steps or every_epochs of at least one step."),
+        ("step", {"options": {"every_epochs": 0.1}}, "config.optim.step.every_steps=0 must be 1 or more."),
         (
             "step",
             {"options": {"every_epochs": 2, "every_steps": 2}},

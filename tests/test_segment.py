@@ -122,7 +122,7 @@ def test_what_the_network_sees_is_drawn_with_its_masks():
     experiment = build(config)
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
-    rows = pictures(experiment, batch, draws=2)
+    rows = pictures(experiment, batch, steps=2)
     masks = ("original mask", "augmented mask 0", "augmented mask 1")
     assert set(rows) == {"original", "augmented 0", "augmented 1", *masks}
     palette = np.array(voc_palette(11))
@@ -216,7 +216,7 @@ def test_masks_of_images_of_any_size(tmp_path):
         assert file.name == "a.png" and image.shape == (40, 56, 3) and mask.dtype == np.uint8
         differs = (mask != truth).mean()
         assert differs == 0 if tile in (None, 16) else differs < 0.06
-    save_prediction(tmp_path / "out" / "a", image, truth, palette)
+    save_prediction(truth, tmp_path / "out" / "a", image=image, palette=palette)
     with Image.open(tmp_path / "out" / "a.png") as saved, Image.open(tmp_path / "out" / "a_overlay.png") as over:
         assert saved.mode == "P" and np.array_equal(np.asarray(saved), truth) and over.size == (56, 40)
         assert np.array_equal(np.asarray(saved.convert("RGB")), np.array(palette)[truth])

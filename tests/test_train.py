@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
 def test_neither_loss_nor_gradient_may_be_infinite(values):
     config = SimpleNamespace(train=SimpleNamespace(log_every_steps=10, stop_on_collapse=False))
     run = Run(config, None, None, SimpleNamespace(latest=lambda: 5), never)
-    monitor = Monitor(run, None)
+    monitor = Monitor(run, None, None)
     monitor.read(7, {"loss": 1.0, "grad_norm": 1.0}, always=True)
     with pytest.raises(UserError, match="(the loss is inf|the gradient's norm is nan) at step 7; the last good .* 5"):
         monitor.read(7, values, always=True)

@@ -1,4 +1,4 @@
-"""Data sets, one file each, found by its name: `source(split, **options)` returns a `source.Source`.
+"""Data sets, one file each, found by name: `source(split, **options)` returns a `Source` (see source.py).
 
-It may also have `outline(**options)`, the `source.Info` that is known without the data. Batches: `pipeline`.
+A file may also have `outline(**options)`: the `Info` that is known without the data. pipeline.py makes batches.
 """

@@ -1,4 +1,4 @@
-"""Whether the source of a data set keeps the contract of `jaxcv.data.source.Source`."""
+"""Checks that the source of a data set keeps the contract of `jaxcv.data.source.Source`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from jaxcv.errors import DataError
 
 
 def check_source(source: Any, name: str) -> None:
-    """Raise DataError unless `source`, of the data set `name`, is a `Source`. It reads one example."""
+    """Raises DataError unless `source`, of the data set `name`, keeps the contract. Reads one example."""
     if fault := next(_faults(source), None):
         raise DataError(f"data set {name!r}: {fault}")
 
 
 def _faults(source: Any) -> Iterator[str]:
-    """What is wrong with a source, a sentence each; only the first can be relied on."""
+    """What is wrong with a source, one sentence each; later ones assume that there are no earlier ones."""
     for attribute in ("__len__", "__getitem__", "info"):
         if not hasattr(source, attribute):
             yield f"its source is a {type(source).__name__} without {attribute}; see jaxcv.data.source.Source"
@@ -63,15 +63,15 @@ def _array_faults(example: Mapping[str, np.ndarray], info: Info) -> Iterator[str
         if key in example and (example[key].dtype.name not in dtypes.split(" or ") or example[key].shape != shape):
             yield f"{key} is {form(example[key])}, expected {dtypes} {shape} (info.shape is {info.shape})"
     label, mask = example.get("label"), example.get("mask")
-    if info.palette and mask is None:
-        yield "info.palette has colours for masks, but an example has no mask"
-    elif info.palette:
-        bad = mask[(mask != info.ignore) & ((mask < 0) | (mask > last))]
-        if bad.size:
+    if info.palette:
+        if mask is None:
+            yield "info.palette has colours for masks, but an example has no mask"
+        elif (bad := mask[(mask != info.ignore) & ((mask < 0) | (mask > last))]).size:
             yield f"a mask has the label {bad[0]}, which is neither in 0..{last} nor info.ignore={info.ignore}"
-    elif mask is not None and label is None:
-        yield "an example has a mask, but info.palette has no colours; jaxcv.data.source.voc_palette makes some"
-    elif label is None and info.classes and "labels" not in example:
-        yield f"info.classes has {last + 1} names, but an example has neither label nor labels nor mask"
-    elif label is not None and not 0 <= label <= last:
+    elif label is None:
+        if mask is not None:
+            yield "an example has a mask, but info.palette has no colours; jaxcv.data.source.voc_palette makes some"
+        elif info.classes and "labels" not in example:
+            yield f"info.classes has {last + 1} names, but an example has neither label nor labels nor mask"
+    elif not 0 <= label <= last:
         yield f"a label is {label}, but info.classes has {last + 1} names"

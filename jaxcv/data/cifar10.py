@@ -1,7 +1,7 @@
 """CIFAR-10 from its official python batches: 32x32 colour images of 10 classes (Krizhevsky 2009).
 
-Files: https://www.cs.toronto.edu/~kriz/cifar.html. They are pickles, and a pickle can run any code, so the
-reader here builds plain containers and numpy arrays and refuses everything else.
+Files: https://www.cs.toronto.edu/~kriz/cifar.html. They are pickles, which can run any code, so the reader here builds
+plain containers and numpy arrays and refuses everything else.
 """
 
 import pickle
@@ -17,7 +17,7 @@ from jaxcv.errors import DataError
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 official training images
 
-# What arrays and byte strings of any numpy and any pickle protocol are rebuilt with; none of it can run code.
+# What rebuilds arrays and byte strings in any version of numpy and of the pickle protocol; none of it can run code.
 ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -39,7 +39,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 32, 32, 3) and labels int32 (n,) of one batch file, or a DataError that names it."""
+    """Images uint8 (n, 32, 32, 3) and labels int32 (n,) of one batch file. DataError names the file."""
     try:
         with path.open("rb") as file:
             batch = _Unpickler(file, encoding="bytes").load()
@@ -58,15 +58,15 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def outline(**options: Any) -> Info:
-    """What is known without the data."""
+    """The Info without the fingerprint."""
     return Info("cifar10", CLASSES, (32, 32, 3), MEAN, STD)
 
 
 def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
     """Examples {"image": uint8 (32, 32, 3), "label": int32}, read from `dir`/cifar-10-batches-py.
 
-    "test" is the official test set; "val" is `holdout` images of the official training set (a count, or a
-    fraction below 1) and "train" the rest.
+    "test" is the official test set; "val" is `holdout` images of the official training set (a count, or a fraction
+    below 1) and "train" the rest.
     """
     check_split(split)
     names = ("test_batch",) if split == "test" else tuple(f"data_batch_{i}" for i in range(1, 6))

@@ -1,4 +1,4 @@
-"""Photos with objects outlined by polygons, in COCO's form (arXiv 1405.0312), as masks of supercategories.
+"""Photos with objects outlined by polygons, in COCO's format (arXiv 1405.0312), as masks of supercategories.
 
 The format: https://cocodataset.org/#format-data.
 """
@@ -18,7 +18,7 @@ from jaxcv.errors import ConfigError, DataError
 
 
 class Photo(NamedTuple):
-    """An image and what is outlined in it: (label, outline), which is polygons (n, 2) of x and y, or runs of an RLE."""
+    """An image and its objects: (label, outline), where an outline is polygons (n, 2) of x and y, or runs of an RLE."""
 
     file: str
     height: int
@@ -29,7 +29,7 @@ class Photo(NamedTuple):
 def fill(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
     """bool (height, width): the pixels whose centre is in the polygon (n, 2) of x and y, by the even-odd rule.
 
-    Pixel (0, 0) is the square from (0, 0) to (1, 1). An edge toggles what is right of it, in the rows that it crosses.
+    Pixel (0, 0) is the square from (0, 0) to (1, 1). An edge toggles the pixels to its right in the rows it crosses.
     """
     (x, y), (next_x, next_y) = polygon.T, np.roll(polygon, -1, 0).T
     centre = np.arange(height) + 0.5
@@ -42,7 +42,7 @@ def fill(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def decode_rle(runs: np.ndarray, height: int, width: int) -> np.ndarray:
-    """bool (height, width) from the lengths of the runs of 0 and of 1, in turn, down the columns."""
+    """bool (height, width) from the lengths of alternating runs of 0 and 1, down the columns."""
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 
@@ -62,15 +62,15 @@ def rasterize(photo: Photo) -> np.ndarray:
 
 
 def read_annotations(path: Path, groups: Sequence[str]) -> list[Photo]:
-    """The photos with an object of the supercategories `groups`, in file order; an object has the label 1 + place."""
+    """The photos with an object of the supercategories `groups`, in file order; its label is 1 + index in `groups`."""
     try:
         content = json.loads(path.read_bytes())
         photos = {row["id"]: Photo(row["file_name"], row["height"], row["width"], []) for row in content["images"]}
         supercategory = {row["id"]: row["supercategory"] for row in content["categories"]}
         for group in groups:
             if group not in supercategory.values():
-                known = ", ".join(sorted(set(supercategory.values())))
-                raise DataError(f"{path} has no supercategory {group!r}, it has {known}")
+                names = ", ".join(sorted(set(supercategory.values())))
+                raise DataError(f"{path} has no supercategory {group!r}, it has {names}")
         for annotation in content["annotations"]:
             group, photo = supercategory[annotation["category_id"]], photos[annotation["image_id"]]
             if group in groups:
@@ -98,13 +98,13 @@ def _decode(photo: Photo, *, folder: Path, height: int, width: int) -> dict[str,
     path = folder / photo.file
     image = open_image(path)
     if image.size != (photo.width, photo.height):
-        found = f"{path} has {image.width}x{image.height} pixels"
-        raise DataError(f"{found}, but its annotations are for {photo.width}x{photo.height}")
+        size = f"{image.width}x{image.height}"
+        raise DataError(f"{path} has {size} pixels, but its annotations are for {photo.width}x{photo.height}")
     return stretch_pair(image, rasterize(photo), height, width)
 
 
 def outline(*, folder: str = "coco", height: int, width: int, groups: Sequence[str], **options: Any) -> Info:
-    """What is known without the data: all but the fingerprint."""
+    """The Info without the fingerprint."""
     classes = ("background", *groups)
     return image_info(folder, classes, height, width, palette=voc_palette(len(classes)), **options)
 
@@ -128,29 +128,29 @@ def source(
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)} of the photos under `dir`/`folder`.
 
-    A mask's labels are 0 for background and 1 + place in `groups`, which are supercategories ("animal", ...), crowds
+    A mask's labels are 0 for background and 1 + index in `groups`, which are supercategories ("animal", ...), crowds
     included; where objects overlap, the smaller one is on top. Photos without an object of `groups` are left out. Each
-    split has its folder of photos, and `annotations` says where its JSON is, "{folder}" standing for the split's.
-    Without a `val_folder`, "val" is `holdout` of the training photos: a fraction below 1, or a count.
+    split has its folder of photos, and `annotations` is the path of its JSON, "{folder}" being that folder. Without a
+    `val_folder`, "val" is `holdout` of the training photos: a fraction below 1, or a count.
 
-    Photos are resized bilinearly and masks by nearest neighbour, without regard to their proportions. With workers,
-    each process keeps its own up to `cache_bytes`.
+    Photos are resized bilinearly and masks by nearest neighbour, without keeping the aspect ratio. They are cached if
+    all fit into `cache_bytes`, in each process.
     """
-    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
+    photo_folder = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
     info = outline(folder=folder, height=height, width=width, groups=groups, mean=mean, std=std)
     if not groups:
         raise ConfigError("data.groups must name one or more supercategories, such as ('animal', 'person')")
-    name = annotations.replace("{folder}", own)
-    root = find(dir, folder, [own, name])
+    name = annotations.replace("{folder}", photo_folder)
+    root = find(dir, folder, [photo_folder, name])
     photos = read_annotations(root / name, tuple(groups))
     if not photos:
         raise DataError(f"{root / name} has no object of {', '.join(groups)}")
     photos = split_examples(split, photos, val_folder=val_folder, holdout=holdout)
-    files = [root / own / photo.file for photo in photos]
+    files = [root / photo_folder / photo.file for photo in photos]
     for file in files:
         if not file.is_file():
             raise DataError(f"there is no image {file}, which {name} has annotations for")
 
     info = info._replace(fingerprint=fingerprint([*sizes(root, files), (root / name).read_bytes(), *groups]))
-    decode = functools.partial(_decode, folder=root / own, height=height, width=width)
+    decode = functools.partial(_decode, folder=root / photo_folder, height=height, width=width)
     return Files([Path(photo.file).stem for photo in photos], photos, decode, info, cache_bytes=cache_bytes)

@@ -1,9 +1,10 @@
-"""Images whose mask says which of a few colours each pixel has: colourisation as classification.
+"""Images whose mask is the index of each pixel's colour in a palette: colourisation as classification.
 
-The colours are centres of k-means over pixels of the training images.
+The palette has the centres of k-means over pixels of the training images.
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from jaxcv.data.source import Arrays, Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
 
 BASES = {"cifar10": cifar10, "shapes": shapes}
-PIXELS = 50_000  # that colours are learned from: more make them no better
+PIXELS = 50_000  # sampled to learn the colours: more make them no better
 _LEARNED: dict[tuple[str, int], np.ndarray] = {}  # fingerprint of the images, number of colours -> the colours
 
 
 def learn_colors(images: np.ndarray, count: int) -> np.ndarray:
-    """uint8 (count, 3): k-means over pixels of images uint8 (n, h, w, 3), rounded, the darkest first.
+    """uint8 (count, 3): centres of k-means over pixels of images uint8 (n, h, w, 3), rounded, the darkest first.
 
-    Rounded, and run until nothing moves, they are the same on every machine.
+    Run until nothing moves, and rounded, they are the same on every machine.
     """
     from sklearn.cluster import KMeans  # slow to import
     from threadpoolctl import threadpool_limits
@@ -32,14 +33,14 @@ def learn_colors(images: np.ndarray, count: int) -> np.ndarray:
     distinct = len(np.unique(pixels, axis=0))
     if distinct < count:
         raise DataError(f"the training images have {distinct} different colours, fewer than data.colors={count}")
-    with threadpool_limits(1):  # threads add in any order
+    with threadpool_limits(1):  # threads would add in any order
         means = KMeans(count, n_init=1, tol=0, max_iter=1000, random_state=0).fit(pixels).cluster_centers_
     colors = np.round(means).astype(np.uint8)
     return colors[np.lexsort((*colors.T, colors.sum(1)))]
 
 
 def _learned(images: np.ndarray, count: int) -> np.ndarray:
-    """`learn_colors`, once in this process for the same images, which each split of a data set asks for."""
+    """`learn_colors`, cached in this process: every split of a data set needs the same colours."""
     key = fingerprint([images]), count
     if key not in _LEARNED:
         _LEARNED[key] = learn_colors(images, count)
@@ -47,9 +48,9 @@ def _learned(images: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_color(images: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """uint8 (n, h, w): for each pixel of images uint8 (n, h, w, 3), the place in `colors` uint8 (k, 3) of the nearest.
+    """uint8 (n, h, w): for each pixel of images uint8 (n, h, w, 3), the index of the nearest of `colors` uint8 (k, 3).
 
-    Nearest in RGB by the Euclidean distance; the first, of equals.
+    The distance is Euclidean, in RGB; of equally near colours it is the first.
     """
     colors = colors.astype(np.float32)  # whole numbers below 2^24: products and sums are exact
     half = (colors**2).sum(1) / 2
@@ -57,14 +58,14 @@ def nearest_color(images: np.ndarray, colors: np.ndarray) -> np.ndarray:
     return np.stack(masks).astype(np.uint8)
 
 
-def _base(name: str) -> Any:
+def _base(name: str) -> ModuleType:
     if name not in BASES:
         raise ConfigError(f"data.base={name!r} is unknown; {nearest(name, list(BASES))}")
     return BASES[name]
 
 
-def _read(base: Any, split: str, keep: Sequence[str], options: dict[str, Any]) -> np.ndarray:
-    """The images of a split that are of the classes `keep`."""
+def _read(base: ModuleType, split: str, keep: Sequence[str], options: dict[str, Any]) -> np.ndarray:
+    """The images of a split whose class is in `keep`."""
     data = call(base.source, options, group="data", split=split)
     for name in keep:
         if name not in data.info.classes:
@@ -77,7 +78,7 @@ def _read(base: Any, split: str, keep: Sequence[str], options: dict[str, Any]) -
 
 
 def outline(*, base: str = "cifar10", colors: int = 24, **options: Any) -> Info:
-    """What is known without the data: not the colours themselves."""
+    """The Info without palette and fingerprint."""
     if not 2 <= colors <= 255:
         raise ConfigError(f"data.colors={colors} must be how many colours there are, 2 to 255")
     return _base(base).outline(**options)._replace(classes=tuple(f"colour {i}" for i in range(colors)))
@@ -94,16 +95,16 @@ def source(
 ) -> Arrays:
     """Examples {"image": uint8 (h, w, 3), "mask": uint8 (h, w)} of the data set `base`; a mask indexes info.palette.
 
-    keep: the classes whose images are used; empty: all.  colors: how many colours are learned, from the split "train".
-    val_split: the split of `base` that "val" is; "test" repeats work that had no other, and then nothing may be chosen
-    by it.  options: those of `base`.
+    keep: the classes whose images are used; empty: all.  colors: number of colours learned from the split "train".
+    val_split: the split of `base` that serves as "val"; with "test", as in work that had no other, it may choose
+    nothing.  options: those of `base`.
     """
     check_split(split)
     check_split(val_split)
     info = outline(base=base, colors=colors, **options)
     train = _read(_base(base), "train", keep, options)
-    own = val_split if split == "val" else split
-    images = train if own == "train" else _read(_base(base), own, keep, options)
+    base_split = val_split if split == "val" else split
+    images = train if base_split == "train" else _read(_base(base), base_split, keep, options)
     palette = _learned(train, colors)
     masks = nearest_color(images, palette)
     info = info._replace(palette=tuple(map(tuple, palette.tolist())), fingerprint=fingerprint([images, masks, palette]))

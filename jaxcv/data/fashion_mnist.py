@@ -1,7 +1,6 @@
 """Fashion-MNIST from its four official files: 28x28 grey images of 10 kinds of clothing (Xiao et al. 2017).
 
-Files: https://github.com/zalandoresearch/fashion-mnist, in the IDX format of
-http://yann.lecun.com/exdb/mnist.
+Files: https://github.com/zalandoresearch/fashion-mnist, in the IDX format of http://yann.lecun.com/exdb/mnist.
 """
 
 import gzip
@@ -24,7 +23,7 @@ MEAN, STD = (0.2860,), (0.3530,)  # of the 60,000 official training images
 
 
 def read_idx(path: Path, dims: int) -> np.ndarray:
-    """The array in the gzipped IDX file at `path`: uint8 with `dims` axes. DataError says what is wrong."""
+    """The array in the gzipped IDX file at `path`: uint8 with `dims` axes. DataError if it is damaged."""
     try:
         with gzip.open(path, "rb") as file:
             head = file.read(4 + 4 * dims)
@@ -33,7 +32,7 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
             magic, *shape = np.frombuffer(head, ">u4").tolist()
             if magic != 0x0800 + dims:
                 raise DataError(f"{path} is not an IDX file of {dims}-d bytes: magic {magic}, expected {0x0800 + dims}")
-            body = file.read(math.prod(shape) + 1)  # one byte more, to notice what should not be there
+            body = file.read(math.prod(shape) + 1)  # one byte more, to notice surplus data
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is not a whole gzip file: {error}") from error
     if len(body) != math.prod(shape):
@@ -43,15 +42,15 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
 
 
 def outline(**options: Any) -> Info:
-    """What is known without the data."""
+    """The Info without the fingerprint."""
     return Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD)
 
 
 def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
     """Examples {"image": uint8 (28, 28, 1), "label": int32}, read from `dir`/fashion_mnist.
 
-    "test" is the official test set; "val" is `holdout` images of the official training set (a count, or a
-    fraction below 1) and "train" the rest.
+    "test" is the official test set; "val" is `holdout` images of the official training set (a count, or a fraction
+    below 1) and "train" the rest.
     """
     check_split(split)
     prefix = "t10k" if split == "test" else "train"

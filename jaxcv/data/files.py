@@ -1,4 +1,4 @@
-"""What data sets in files share: where they are, which examples a split has, and a source that reads one at a time."""
+"""What data sets in files share: where they are, which examples a split has, and a source that reads from disk."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,28 +12,29 @@ from jaxcv.errors import ConfigError, DataError
 
 
 class Files:
-    """A source on disk: `decode(item)` reads an example, an item being what says where it is, such as its path.
+    """A source on disk: `decode(item)` reads an example, where an item is a path or whatever else leads to it.
 
-    What is decoded is kept where all examples fit `cache_bytes`, by each process for itself: a pickle has none of it.
+    Examples are cached if all of them fit into `cache_bytes`, by each process for itself: the cache is not pickled.
     """
 
-    def __init__(self, names: Sequence[str], items: Sequence, decode: Callable, info: Info, *, cache_bytes: int):
+    def __init__(self, names: Iterable[str], items: Iterable, decode: Callable, info: Info, *, cache_bytes: int):
         self.names, self.info = list(names), info
-        self._items, self._decode, self._cache_bytes, self._kept = list(items), decode, cache_bytes, {}
+        self._items, self._decode, self._cache_bytes = list(items), decode, cache_bytes
+        self._cache: dict[int, dict[str, np.ndarray]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": {}}
+        return {**self.__dict__, "_cache": {}}
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         index = range(len(self))[index]
-        if index in self._kept:
-            return self._kept[index]
-        example = self._decode(self._items[index])  # two threads may both do so, and keep the same
+        if index in self._cache:
+            return self._cache[index]
+        example = self._decode(self._items[index])  # two threads may both do so, with the same result
         if len(self) * sum(array.nbytes for array in example.values()) <= self._cache_bytes:
-            self._kept[index] = example
+            self._cache[index] = example
         return example
 
 
@@ -59,31 +60,31 @@ def find(dir: str, folder: str, expected: Sequence[str]) -> Path:
 
 
 def sizes(root: Path, files: Iterable[Path]) -> list[str]:
-    """The path below `root` and the bytes of each file, as "a/b.png 123": what a fingerprint of files is made of."""
+    """For each file its path below `root` and its size in bytes, as "a/b.png 123": for the fingerprint."""
     return [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
 
 
 def split_folder(split: str, *, train_folder: str, val_folder: str, test_folder: str) -> str:
-    """The folder that `split` is in; that of "train", where "val" has none and is held out of it."""
+    """The folder of `split`; without a `val_folder`, "val" is held out of "train" and in its folder."""
     check_split(split)
-    own = {"train": train_folder, "val": val_folder or train_folder, "test": test_folder}[split]
-    if not own:
+    folder = {"train": train_folder, "val": val_folder or train_folder, "test": test_folder}[split]
+    if not folder:
         raise ConfigError(f"the split {split!r} has no folder: set data.{split}_folder")
-    return own
+    return folder
 
 
 def split_examples(split: str, examples: Sequence, *, val_folder: str, holdout: float) -> list:
-    """Which of the `examples` in its `split_folder` a split has: all, but where "val" is held out of "train"."""
+    """The `examples` in its `split_folder` that belong to `split`: all, unless "val" is held out of "train"."""
     if split == "test" or val_folder:
         return list(examples)
     return [examples[i] for i in held_out(split, len(examples), holdout)]
 
 
 def held_out(split: str, size: int, holdout: float) -> np.ndarray:
-    """Which of `size` examples belong to `split`, in file order: all to "test", and of training examples some to "val".
+    """Ascending indices of the examples that belong to `split`: all `size` to "test"; of `size` training examples a
+    random part, always the same, to "val", and the rest to "train".
 
-    "val" is a random part that never changes, "train" is the rest. `holdout` is how many examples "val" has
-    or, below 1, which fraction of them. Zero keeps all for training and leaves no "val".
+    `holdout` is how many examples "val" has or, below 1, which fraction; at 0 there is no "val".
     """
     if split == "test":
         return np.arange(size)
@@ -98,7 +99,7 @@ def held_out(split: str, size: int, holdout: float) -> np.ndarray:
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str], where: object) -> np.ndarray:
-    """`labels` as int32, or a DataError that names `where` and the first label outside 0..len(classes)-1."""
+    """`labels` as int32. DataError names `where` and the first label outside 0..len(classes)-1."""
     bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(bad):
         raise DataError(f"{where} has label {labels[bad[0]]} at index {bad[0]}, outside 0..{len(classes) - 1}")

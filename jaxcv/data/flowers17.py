@@ -1,4 +1,4 @@
-"""Oxford Flowers-17 with its trimaps: flowers and what is behind them (Nilsback and Zisserman 2006, 2007).
+"""Oxford Flowers-17 with its trimaps: flowers and background (Nilsback and Zisserman 2006, 2007).
 
 Files: https://www.robots.ox.ac.uk/~vgg/data/flowers/17, jpg/image_0001.jpg to image_1360.jpg, trimaps/image_0001.png
 and so on for some of them, and datasplits.mat.
@@ -23,9 +23,9 @@ FLOWER = (128, 0, 0)
 
 
 def read_trimap(path: Path, height: int, width: int) -> np.ndarray:
-    """uint8 (height, width): 1 where the trimap, resized as OpenCV does by default, is exactly the flower's colour.
+    """uint8 (height, width): 1 where the trimap, resized as OpenCV does by default, has exactly the flower's colour.
 
-    That is bilinear between four neighbours, so a pixel with any neighbour of another colour is 0.
+    OpenCV interpolates between four neighbours, so a pixel with a neighbour of another colour is 0.
     """
     trimap = open_image(path, ("PNG",)).convert("RGB")
     box = (0, 0, *trimap.size)
@@ -35,7 +35,7 @@ def read_trimap(path: Path, height: int, width: int) -> np.ndarray:
 
 def read_splits(path: Path, names: Sequence[str]) -> list[int]:
     """The numbers, from 1, of the images in any of the lists `names` ("trn1", ...) of datasplits.mat, sorted."""
-    from scipy.io import loadmat  # slow to import, and for this alone
+    from scipy.io import loadmat  # slow to import
 
     try:
         lists = loadmat(path)
@@ -53,7 +53,7 @@ def _decode(pair: tuple[Path, Path], *, height: int, width: int) -> dict[str, np
 
 
 def outline(*, height: int, width: int, **options: Any) -> Info:
-    """What is known without the data: all but the fingerprint."""
+    """The Info without the fingerprint."""
     return image_info("flowers17", CLASSES, height, width, palette=voc_palette(2), **options)
 
 
@@ -72,8 +72,9 @@ def source(
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)}, read from `dir`/flowers17.
 
-    The images of a split are those with a trimap in any of its lists in datasplits.mat. That has three partitions of
-    all images, so lists of one number ("trn1", "val1", "tst1") do not overlap; those of others do.
+    A split has the images with a trimap in any of its lists in datasplits.mat. The file has three partitions of all
+    images: lists of one number ("trn1", "val1", "tst1") do not overlap, lists of different numbers do. Images are
+    cached if all fit into `cache_bytes`, in each process.
     """
     check_split(split)
     info = outline(height=height, width=width, mean=mean, std=std)

@@ -1,11 +1,11 @@
-"""Any folder of JPEG, PNG or WebP images, decoded on the host and brought to one square canvas.
+"""Any folder of JPEG, PNG or WebP images, decoded on the host and resized to one square canvas.
 
-Four forms, told apart by what is on disk (folder is the split's own, such as train/):
+What is on disk decides between four forms (folder is the split's, such as train/):
     folder/class/*.jpg          the class is the folder's name
     folder/*.jpg and a CSV      with the columns filename and label (option `labels`)
     folder/{class}_{id}.png     the class is in the file's name; if in none, there are no classes
-    *.jpg                       images alone, no folder beside them: all are for training, and there are no classes
-Classes are those of the training folder, sorted by name (numbers by value), for every split.
+    *.jpg                       images without a folder beside them: all are for training, and there are no classes
+Every split has the classes of the training folder, sorted by name (numbers by value).
 """
 
 import csv
@@ -46,7 +46,7 @@ def decode(path: Path, size: int) -> np.ndarray:
 def image_files(
     split: str, folder: Path, files: Sequence[Path], info: Info, *, labels: Sequence[int] = (), cache_bytes: int = 0
 ) -> Files:
-    """A source of `files`, named by their paths below `folder`, with `labels` if any; `split` is for messages."""
+    """A source of `files`, named by their paths below `folder`, with `labels` if any; messages mention `split`."""
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, labels))]
     return Files(names, items, functools.partial(_decode, size=info.shape[0]), info, cache_bytes=cache_bytes)
@@ -55,7 +55,7 @@ def image_files(
 def _decode(item: tuple[str, Path, int | None], *, size: int) -> dict[str, np.ndarray]:
     where, file, label = item
     try:
-        return {"image": decode(file, size)} | ({} if label is None else {"label": np.int32(label)})
+        return {"image": decode(file, size)} | ({} if label is None else {"label": np.array(label, np.int32)})
     except DataError as error:
         raise DataError(f"{where} {error}") from error
 
@@ -76,31 +76,33 @@ def _read_csv(path: Path, folder: Path) -> list[tuple[Path, str]]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The visible folders right in `folder`, sorted by name."""
+    """The visible folders directly in `folder`, sorted by name."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _images_alone(folder: Path | None) -> list[Path]:
-    """The images in `folder` where there are no folders beside them."""
+    """The images in `folder`; none if it has folders too."""
     return list_images(folder) if folder and folder.is_dir() and not _subfolders(folder) else []
 
 
 def scan(folder: Path, labels: Path | None = None) -> list[tuple[Path, str]]:
-    """(file, class name) of every image of a split, sorted by path, whichever of the first three forms it has."""
+    """(file, class name) of every image of a split in one of the first three forms, sorted by path."""
     if labels is not None:
         return _read_csv(labels, folder)
-    if found := {name: list_images(name) for name in _subfolders(folder)}:
-        if empty := [name for name, images in found.items() if not images]:
+    if images_of := {subfolder: list_images(subfolder) for subfolder in _subfolders(folder)}:
+        if empty := [subfolder for subfolder, images in images_of.items() if not images]:
             raise no_images(empty[0])
-        return [(image, name.name) for name, images in found.items() for image in images]
+        return [(image, subfolder.name) for subfolder, images in images_of.items() for image in images]
     images = list_images(folder)
     matches = [re.fullmatch(r"(.+)_\d+", image.stem) for image in images]
     if not any(matches):
         return [(image, UNLABELLED) for image in images]
+    pairs = []
     for image, match in zip(images, matches):
         if not match:
             raise DataError(f"{image} has no class in its name, though others beside it do: expected CLASS_NUMBER")
-    return [(image, match[1]) for image, match in zip(images, matches)]
+        pairs.append((image, match[1]))
+    return pairs
 
 
 def _sorted_classes(names: set[str]) -> tuple[str, ...]:
@@ -109,7 +111,7 @@ def _sorted_classes(names: set[str]) -> tuple[str, ...]:
 
 
 def outline(*, folder: str, size: int, **options: Any) -> Info:
-    """What is known without the data: not the classes."""
+    """The Info without classes and fingerprint."""
     if size < 1:
         raise ConfigError(f"data.size={size} must be the side of the canvas in pixels, 1 or more")
     return image_info(folder, (), size, size, **options)
@@ -132,15 +134,14 @@ def source(
 ) -> Files:
     """Examples {"image": uint8 (size, size, 3), "label": int32} of the images under `dir`/`folder`.
 
-    Each split has its folder there. Without a `val_folder`, "val" is `holdout` of the training images: a
-    fraction below 1, or a count. Images without classes have no label, and where there is no `test_folder` for them,
-    "test" is the same images as "val". `labels` is a CSV's path under `dir`/`folder`, where "{folder}" stands for the
-    split's folder ("{folder}.csv" is train.csv beside train/). With workers, each process keeps its own up to
-    `cache_bytes`.
+    Each split has its folder there. Without a `val_folder`, "val" is `holdout` of the training images: a fraction below
+    1, or a count. Images without classes have no label, and if there is no `test_folder` for them, "test" is the same
+    images as "val". `labels` is a CSV's path under `dir`/`folder`, in which "{folder}" is the split's folder
+    ("{folder}.csv" is train.csv beside train/). Images are cached if all fit into `cache_bytes`, in each process.
     """
     check_split(split)
     info = outline(folder=folder, size=size, mean=mean, std=std)
-    notes = ()
+    notes: tuple[str, ...] = ()
     alone = [] if labels else _images_alone(locate(dir, folder))
     if alone:
         which = f"its {len(alone)} images are 'train' and 'val', without classes"
@@ -152,25 +153,25 @@ def source(
         return scan(root / name, root / labels.replace("{folder}", name) if labels else None)
 
     training = [(image, UNLABELLED) for image in alone] or scan_split(train_folder)
-    known = {label for _, label in training}
-    if known == {UNLABELLED} and not (test_folder and (root / test_folder).is_dir()):
+    labels_seen = {label for _, label in training}
+    if labels_seen == {UNLABELLED} and not (test_folder and (root / test_folder).is_dir()):
         notes += (f"{folder} has no folder for the split 'test': it is the same images as 'val'.",)
         split = "val" if split == "test" else split
-    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
-    find(dir, folder, [own])
-    pairs = training if own == train_folder else scan_split(own)
-    for name, found in ((train_folder, training), (own, pairs)):
-        if not found:
+    image_folder = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
+    find(dir, folder, [image_folder])
+    pairs = training if image_folder == train_folder else scan_split(image_folder)
+    for name, images in ((train_folder, training), (image_folder, pairs)):
+        if not images:
             raise no_images(root / name)
     for path, label in pairs:
-        if label not in known:
+        if label not in labels_seen:
             raise DataError(f"{path} is of the class {label!r}, which no training image in {root / train_folder} has")
     pairs = split_examples(split, pairs, val_folder=val_folder, holdout=holdout)
 
     files = [path for path, _ in pairs]
     rows = [f"{size} {label}" for size, (_, label) in zip(sizes(root, files), pairs)]
-    classes = _sorted_classes(known) if known != {UNLABELLED} else ()
+    classes = _sorted_classes(labels_seen) if labels_seen != {UNLABELLED} else ()
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=notes)
     index = {label: i for i, label in enumerate(classes)}
     targets = [index[label] for _, label in pairs] if classes else ()
-    return image_files(split, root / own, files, info, labels=targets, cache_bytes=cache_bytes)
+    return image_files(split, root / image_folder, files, info, labels=targets, cache_bytes=cache_bytes)

@@ -1,4 +1,4 @@
-"""Images and masks on disk, and the way to a canvas of one size."""
+"""Images and masks on disk, resized to a canvas of one size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from jaxcv.errors import ConfigError, DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-MAX_PIXELS = 89_478_485  # from where on Pillow warns of a decompression bomb
+MAX_PIXELS = 89_478_485  # above this Pillow warns of a decompression bomb
 
 
 def image_info(
@@ -27,18 +27,18 @@ def image_info(
     std: Sequence[float] = IMAGENET_STD,
     **options: Any,
 ) -> Info:
-    """The Info of RGB images on a canvas of (height, width) pixels, but for the fingerprint; other options are left.
+    """The Info, without the fingerprint, of RGB images on a canvas of (height, width) pixels; ignores other options.
 
-    Raises ConfigError where there is no canvas.
+    Raises ConfigError for an empty canvas.
     """
     if height < 1 or width < 1:
         raise ConfigError(f"data.height={height} and data.width={width} must be the canvas in pixels, 1 or more")
-    palette = tuple((r, g, b) for r, g, b in palette)
-    return Info(name, tuple(classes), (height, width, 3), tuple(mean), tuple(std), palette=palette, ignore=ignore)
+    colors = tuple((r, g, b) for r, g, b in palette)
+    return Info(name, tuple(classes), (height, width, 3), tuple(mean), tuple(std), palette=colors, ignore=ignore)
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The visible image files right in `folder`, sorted by name."""
+    """The visible image files directly in `folder`, sorted by name."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
 
 
@@ -47,7 +47,7 @@ def no_images(where: Path) -> DataError:
     return DataError(f"there is no image in {where}: it should hold {', '.join(sorted(SUFFIXES))} files")
 
 
-def open_image(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
+def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
     """The image at `path`, whole and upright, in its own mode of 8 bits a channel. DataError names the file."""
     try:
         with Image.open(path, formats=formats) as image:
@@ -64,7 +64,7 @@ def open_image(path: Path, formats: Sequence[str] = ("JPEG", "PNG", "WEBP")) -> 
 
 
 def stretch(image: Image.Image, height: int, width: int) -> np.ndarray:
-    """uint8 (height, width, 3): RGB, resized without regard to its proportions, bilinear and antialiased."""
+    """uint8 (height, width, 3): RGB, resized without keeping the aspect ratio, bilinear and antialiased."""
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -1,6 +1,7 @@
 """Images and masks in folders, paired by name: CamVid, PASCAL VOC, satellite tiles and the like.
 
-A mask is a PNG of labels (mode L, or P, whose indices are the labels) or, with the option `colors`, of colours.
+A mask is a PNG of labels (mode L, or P, where the palette's indices are the labels) or, with the option `colors`, of
+colours.
 """
 
 import functools
@@ -17,15 +18,15 @@ from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, image_info,
 from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
 
-OTHER = 256  # the value of a colour that is not among `colors`
+OTHER = 256  # the value of a colour that is not in `colors`
 
 
 def read_mask(path: Path, table: np.ndarray, *, colors: Sequence[Sequence[int]] = (), threshold: int = 0) -> np.ndarray:
     """The mask at `path` as labels uint8 (h, w). DataError for the first pixel without a label.
 
-    table: int (257,), the label of each value, -1 where there is none. A pixel's value is its own in a mask of labels,
-    and its colour's place in `colors` in one of colours, OTHER if it is not there.  threshold: channels become 255 from
-    here on and 0 below, before colours are compared; 0: they stay as they are.
+    table: int (257,), the label of each value, -1 where there is none. The value of a pixel is its index in a mask of
+    labels; in a mask of colours it is the index of its colour in `colors`, or OTHER.  threshold: before colours are
+    compared, channels become 255 from this value on and 0 below it; 0: they stay as they are.
     """
     image = open_image(path, ("PNG",))
     if colors:
@@ -42,9 +43,9 @@ def read_mask(path: Path, table: np.ndarray, *, colors: Sequence[Sequence[int]] 
     labels = table[values]
     if labels.min() < 0:
         y, x = np.argwhere(labels < 0)[0]
-        found = f"{path} has the {'colour' if colors else 'label'} {pixels[y, x].tolist()} at x={x}, y={y}"
-        allowed = "is none of data.colors" if colors else f"is none of {_spans(np.flatnonzero(table >= 0))}"
-        raise DataError(f"{found}, which {allowed}; data.outside can say what such pixels become")
+        what = f"{'colour' if colors else 'label'} {pixels[y, x].tolist()} at x={x}, y={y}"
+        allowed = "data.colors" if colors else _spans(np.flatnonzero(table >= 0))
+        raise DataError(f"{path} has the {what}, which is none of {allowed}; data.outside sets what such pixels become")
     return labels.astype(np.uint8)
 
 
@@ -57,29 +58,29 @@ def _spans(labels: np.ndarray) -> str:
 def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tuple[Path, Path]]:
     """name -> (image, mask), sorted by name or in the order of the file `names`."""
     images, masks = _scan(root / image, SUFFIXES), _scan(root / mask, {".png"})
-    wanted = _read_names(root / names) if names else sorted(images | masks)
-    if not wanted:
+    chosen = _read_names(root / names) if names else sorted(images | masks)
+    if not chosen:
         raise no_images(root / (names or image))
-    for name in wanted:
+    for name in chosen:
         if name not in images or name not in masks:
             missing = f"mask {root / mask}.png" if name in images else f"image {root / image}.jpg, .jpeg, .png or .webp"
             partner = (images | masks).get(name)
             why = f"the partner of {partner}" if partner else f"which {names} names"
             raise DataError(f"there is no {missing.replace('*', name)}, {why}")
-    return {name: (images[name], masks[name]) for name in wanted}
+    return {name: (images[name], masks[name]) for name in chosen}
 
 
 def _scan(template: Path, suffixes: set[str]) -> dict[str, Path]:
-    """name -> file, of those that are called as `template` with the name for its *, but for the suffix."""
+    """name -> file, for the files called `template`, in which * is the name, with one of `suffixes`."""
     pattern = re.escape(template.name).replace(r"\*", "([^.].*)", 1)
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(template.parent.iterdir()):
         match = re.fullmatch(pattern, path.stem)
         if match and path.suffix.lower() in suffixes:
-            if match[1] in found:
-                raise DataError(f"{found[match[1]]} and {path.name} have the same name; only one can be meant")
-            found[match[1]] = path
-    return found
+            if match[1] in files:
+                raise DataError(f"{files[match[1]]} and {path.name} have the same name; only one can be meant")
+            files[match[1]] = path
+    return files
 
 
 def _read_names(path: Path) -> list[str]:
@@ -98,7 +99,7 @@ def _decode(pair: tuple[Path, Path], *, height: int, width: int, **options: Any)
 
 
 def _make_table(classes: int, *, remap: Sequence[int], colors: Sequence, outside: int, ignore: int) -> np.ndarray:
-    """The label of each value, as `read_mask` needs it."""
+    """The label of each value, for `read_mask`."""
     if not 0 <= ignore <= 255:
         raise ConfigError(f"data.ignore={ignore} must be a label of 8 bits, 0 to 255")
     if len(remap) > 256 or (remap and colors and len(remap) != len(colors)):
@@ -127,7 +128,7 @@ def outline(
     ignore: int = 255,
     **options: Any,
 ) -> Info:
-    """What is known without the data: all but the fingerprint."""
+    """The Info without the fingerprint."""
     if not 1 <= len(classes) <= 255:
         raise ConfigError(f"data.classes has {len(classes)} names; it must have 1 to 255")
     palette = palette or (() if remap else colors) or voc_palette(len(classes))
@@ -167,34 +168,31 @@ def source(
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)} of the pairs under `dir`/`folder`.
 
-    Which: `image` and `mask` say how the files are called, without a suffix: "{folder}" stands for the split's folder,
-    * for the pair's name, which is the same in both. `names` is a text file's path under `dir`/`folder`, again with
-    "{folder}", with the names to use; without it, all are. Without a `val_folder`, "val" is `holdout` of the training
-    pairs: a fraction below 1, or a count.
+    Files: `image` and `mask` are paths without a suffix, in which "{folder}" is the split's folder and * the pair's
+    name, the same in both. `names` is the path of a text file, again with "{folder}", of the names to use; empty: all.
+    Without a `val_folder`, "val" is `holdout` of the training pairs: a fraction below 1, or a count.
 
-    Labels: those in the file, or for `colors` ((r, g, b), ...) the place there of the pixel's colour, once `threshold`
-    has made each channel 255 from there on and 0 below (0: as it is). Then `remap`[old] is the new label. They are
-    0..len(classes)-1, and `ignore` for what does not count. Anything else becomes `outside`, or at -1 an error.
+    Labels: those in the file or, with `colors` ((r, g, b), ...), the index of the pixel's colour, after `threshold` has
+    set each channel to 255 from this value on and to 0 below it (0: does not). Then `remap`[old] is the new label.
+    Labels are 0..len(classes)-1, and `ignore` for what does not count. Others become `outside`, or at -1 an error.
 
-    Images are resized bilinearly and masks by nearest neighbour, without regard to their proportions. `palette` has a
-    colour for each class, for figures; by default `colors`, or PASCAL VOC's. With workers, each process keeps its own
-    up to `cache_bytes`.
+    Images are resized bilinearly and masks by nearest neighbour, without keeping the aspect ratio. `palette` has the
+    colours of the classes in figures; by default `colors`, or PASCAL VOC's. Pairs are cached if all fit into
+    `cache_bytes`, in each process.
     """
-    own = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
-    looks = {"palette": palette, "colors": colors, "remap": remap, "ignore": ignore, "mean": mean, "std": std}
-    info = outline(folder=folder, height=height, width=width, classes=classes, **looks)
+    pair_folder = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
+    looks: dict[str, Any] = {"palette": palette, "colors": colors, "mean": mean, "std": std}
+    info = outline(folder=folder, height=height, width=width, classes=classes, remap=remap, ignore=ignore, **looks)
     table = _make_table(len(classes), remap=remap, colors=colors, outside=outside, ignore=ignore)
     for key, template in (("image", image), ("mask", mask)):
         if template.count("*") != 1 or "*" not in Path(template).name:
             raise ConfigError(f'data.{key}={template!r} must have one * for the name, in its last part: "{{folder}}/*"')
-    image, mask, names = (text.replace("{folder}", own) for text in (image, mask, names))
+    image, mask, names = (text.replace("{folder}", pair_folder) for text in (image, mask, names))
     root = find(dir, folder, [str(Path(image).parent), str(Path(mask).parent)])
-    found = list(_find_pairs(root, image, mask, names).items())
-    found = split_examples(split, found, val_folder=val_folder, holdout=holdout)
-    names, pairs = [name for name, _ in found], [pair for _, pair in found]
+    named = list(_find_pairs(root, image, mask, names).items())
+    pairs = dict(split_examples(split, named, val_folder=val_folder, holdout=holdout))
 
     labels = f"{[list(color) for color in colors]} {threshold} {table.tolist()}"
-    info = info._replace(fingerprint=fingerprint([*sizes(root, itertools.chain(*pairs)), labels]))
-    reading = {"table": table, "colors": colors, "threshold": threshold}
-    decode = functools.partial(_decode, height=height, width=width, **reading)
-    return Files(names, pairs, decode, info, cache_bytes=cache_bytes)
+    info = info._replace(fingerprint=fingerprint([*sizes(root, itertools.chain(*pairs.values())), labels]))
+    decode = functools.partial(_decode, height=height, width=width, table=table, colors=colors, threshold=threshold)
+    return Files(pairs.keys(), pairs.values(), decode, info, cache_bytes=cache_bytes)

@@ -1,7 +1,7 @@
-"""Batches from a source. Position is the step: what batch k holds follows from (seed, k) alone, so a run
-started at step k sees what an uninterrupted one sees, and nothing about the data need be saved.
+"""Batches from a source. The step is the position: batch k depends on (seed, k) alone, so a run that resumes at step k
+sees the same batches as an uninterrupted one, and no position in the data is saved.
 
-Grain reads ahead, in threads or in worker processes; it changes when a batch is made, never what is in it.
+Grain reads ahead, in threads or in worker processes; that affects when a batch is made, never its content.
 """
 
 import atexit
@@ -15,9 +15,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
-from typing import Any
 
 import grain
 import numpy as np
@@ -29,8 +28,10 @@ from jaxcv.errors import ConfigError, DataError, UserError
 
 THREADS = min(8, os.cpu_count() or 1)
 ALL = slice(None)
-_open: weakref.WeakSet[Iterator] = weakref.WeakSet()
-_shared = threading.Event()  # there are, or were, workers: they put batches into shared memory
+Rows = np.ndarray | slice
+Batches = Generator[dict[str, np.ndarray], None, None]
+_open: weakref.WeakSet[Batches] = weakref.WeakSet()
+_shared = threading.Event()  # set once there are workers, which put batches into shared memory
 
 
 @functools.lru_cache(maxsize=4)
@@ -39,9 +40,9 @@ def _epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def order(step: int, *, size: int, batch_size: int, seed: int) -> np.ndarray:
-    """Indices int64 (batch_size,) of global batch `step` of an endless stream of epochs, each shuffled anew.
+    """Indices int64 (batch_size,) of global batch `step` in an endless stream of epochs, each shuffled anew.
 
-    A batch may straddle two epochs: every example comes once in each, whatever the batch size.
+    A batch may straddle two epochs: every example appears once in each, whatever the batch size.
     """
     epoch, place = divmod(step * batch_size + np.arange(batch_size), size)
     return np.concatenate([_epoch_order(size, seed, int(e))[place[epoch == e]] for e in np.unique(epoch)])
@@ -64,11 +65,11 @@ def gather(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
     return batch
 
 
-def _train_batch(step: int, *, source: Source, batch_size: int, seed: int, rows: Any) -> dict[str, np.ndarray]:
+def _train_batch(step: int, *, source: Source, batch_size: int, seed: int, rows: Rows) -> dict[str, np.ndarray]:
     return gather(source, order(step, size=len(source), batch_size=batch_size, seed=seed)[rows])
 
 
-def _eval_batch(step: int, *, source: Source, batch_size: int, rows: Any) -> dict[str, np.ndarray]:
+def _eval_batch(step: int, *, source: Source, batch_size: int, rows: Rows) -> dict[str, np.ndarray]:
     indices = (step * batch_size + np.arange(batch_size))[rows]
     valid = indices < len(source)
     return gather(source, np.minimum(indices, len(source) - 1)) | {"valid": valid.astype(np.float32)}
@@ -82,15 +83,13 @@ def train_batches(
     start: int = 0,
     workers: int = 0,
     threads: int = THREADS,
-    rows: np.ndarray | slice = ALL,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Batches from step `start` on, without end, shuffled anew each epoch. Close it (contextlib.closing) when
-    done.
+    rows: Rows = ALL,
+) -> Batches:
+    """Endless batches from step `start` on, shuffled anew each epoch. Close it (contextlib.closing) when done.
 
-    `batch_size` is global: what is yielded are these `rows` of each batch, one process's share. `workers`
-    (processes, each with its copy of `source`) and `threads` (here, or in each worker; 0 reads nothing ahead) do
-    not change what the batches hold. Raises DataError when `source` is smaller than a batch, and when an example
-    cannot be read.
+    `batch_size` is global; `rows`, one process's share of each batch, are yielded. `workers` (processes, each with its
+    copy of `source`) and `threads` (here, or in each worker; 0 reads nothing ahead) do not change the content. Raises
+    DataError when `source` is smaller than a batch, and when an example cannot be read.
     """
     if len(source) < batch_size:
         size = "1 image" if len(source) == 1 else f"{len(source)} images"
@@ -101,13 +100,11 @@ def train_batches(
     return _read_ahead(grain.MapDataset.range(start, sys.maxsize).map(batch), workers, threads)
 
 
-def eval_batches(
-    source: Source, *, batch_size: int, threads: int = THREADS, rows: np.ndarray | slice = ALL
-) -> Iterator[dict[str, np.ndarray]]:
-    """Every example once, in order: ceil(len(source) / batch_size) batches, which all have all their rows.
+def eval_batches(source: Source, *, batch_size: int, threads: int = THREADS, rows: Rows = ALL) -> Batches:
+    """Every example once, in order: ceil(len(source) / batch_size) full batches.
 
-    "valid" float32 (b,) is 1 for an example and 0 for a row that only fills up the last batch (a copy of the
-    last example). `rows` as of `train_batches`: every process yields equally many batches.
+    "valid" float32 (b,) is 1 for an example and 0 for a row that fills up the last batch, a copy of the last example.
+    `rows` as of `train_batches`: every process yields the same number of batches.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be positive")
@@ -117,10 +114,10 @@ def eval_batches(
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(batch), 0, threads)
 
 
-def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Iterator[dict[str, np.ndarray]]:
+def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Batches:
     if workers < 0 or threads < 0:
         raise ConfigError(f"workers={workers} and threads={threads} must not be negative")
-    if not flags.FLAGS.is_parsed():  # grain reads absl's flags, and a library's user may not use absl
+    if not flags.FLAGS.is_parsed():  # grain reads absl's flags, which a user of this library may not have parsed
         flags.FLAGS.mark_as_parsed()
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads and threads + 2)
     working = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
@@ -132,12 +129,12 @@ def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Iterat
     return generator
 
 
-def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[dict[str, np.ndarray]]:
+def _closing(iterator: grain.DatasetIterator, workers: int) -> Batches:
     try:
-        with _signals_left_to_parent() if workers else contextlib.nullcontext():
+        with _signals_blocked() if workers else contextlib.nullcontext():
             first = list(itertools.islice(iterator, 1))
         while first:
-            yield first.pop()  # not held here while the run lasts
+            yield first.pop()  # so that it is not kept in memory
         yield from iterator
     except RuntimeError as error:
         if "Worker process was terminated" in str(error):
@@ -150,12 +147,12 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Iterator[dict[str
 
 
 @contextlib.contextmanager
-def _signals_left_to_parent() -> Iterator[None]:
-    """Workers that start meanwhile know neither Ctrl-C nor SIGTERM, which would end them before `_init_worker` is run.
+def _signals_blocked() -> Iterator[None]:
+    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs.
 
-    The signals reach this process by its other threads.
+    The signals reach this process through its other threads.
     """
-    resource_tracker.ensure_running()  # starting it later would let them in again
+    resource_tracker.ensure_running()  # starting it later would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
@@ -165,16 +162,16 @@ def _signals_left_to_parent() -> Iterator[None]:
 
 @atexit.register
 def _close_all() -> None:
-    """Grain's iterators must be gone before the interpreter takes its modules apart, or they fail noisily."""
+    """Closes grain's iterators before the interpreter unloads modules, which would make them fail noisily."""
     for generator in list(_open):
-        with contextlib.suppress(ValueError):  # a thread is inside it still
+        with contextlib.suppress(ValueError):  # a thread is still inside it
             generator.close()
     if _shared.is_set():
         _await_deletions()
 
 
 def _await_deletions() -> None:
-    """Grain frees shared memory in a thread of its own, in order; what is left to it at exit is reported as leaked."""
+    """Waits for grain's thread that frees shared memory, in order: what is left at exit is reported as leaked."""
     last = SharedMemoryArray((1,), np.uint8)
     last.unlink_on_del()
     memory = weakref.ref(last.shm)  # the thread holds it until it is freed
@@ -185,7 +182,7 @@ def _await_deletions() -> None:
 
 
 def _init_worker(index: int, count: int) -> None:
-    """A worker leaves signals to its parent, and ends when its parent does, even by kill -9."""
+    """Makes a worker ignore signals, and end when its parent does, even by kill -9."""
     del index, count
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -194,5 +191,6 @@ def _init_worker(index: int, count: int) -> None:
 
 def _end_with_parent() -> None:
     # Not prctl(PR_SET_PDEATHSIG): it fires when the starting thread ends, and grain starts workers in one.
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)

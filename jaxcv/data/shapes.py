@@ -1,7 +1,7 @@
 """The embedded data set: coloured, textured shapes on textured ground, with class labels and per-pixel masks.
 
-Nothing is downloaded: image i is a function of (seed, split, i, size) alone. Its label is the kind of shape.
-Place, size, angle, colours and textures are sampled independently of the label, so only the outline tells the class.
+Nothing is downloaded: image i is a function of (seed, split, i, size) alone. Its label says which shape it shows.
+Position, size, angle, colours and textures are sampled independently of the label, so only the outline tells the class.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ MEAN, STD = (0.391, 0.391, 0.391), (0.19, 0.19, 0.19)
 GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
 
 
-# Outlines: signed distance to the edge, negative inside, where the shape fits the unit circle (y goes down).
+# Outlines: signed distance to the edge, negative inside, of a shape that fits the unit circle (y points down).
 
 
 def _disc(x: np.ndarray, y: np.ndarray, cx: float = 0, cy: float = 0, radius: float = 1) -> np.ndarray:
@@ -77,7 +77,7 @@ OUTLINES = {
 CLASSES = tuple(OUTLINES)
 
 
-# Textures: values in [-1, 1] from coordinates u, v (one unit a period, turned) and noise in [-1, 1].
+# Textures: values in [-1, 1] from rotated coordinates u, v (a period is 1) and noise in [-1, 1].
 
 
 def _wave(u: np.ndarray) -> np.ndarray:
@@ -117,14 +117,14 @@ def _chroma(colour: np.ndarray) -> np.ndarray:
 
 
 def _turn(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine and sine as (n, 1, 1), rounded from float64: float32's own differ between processors."""
+    """Cosine and sine as (n, 1, 1), computed in float64: those in float32 differ between processors."""
     angle = angle.astype(np.float64)[:, None, None]
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
 def _texture(uniform: Iterator[np.ndarray], x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """A random texture for each image: float32 (n, h, w) in [-1, 1]. x (1, 1, w), y (1, h, 1) in [0, 1]."""
-    kind = next(uniform) * len(TEXTURES)
+    texture_index = (next(uniform) * len(TEXTURES)).astype(int)
     c, s = _turn(next(uniform) * math.pi)
     period = (0.14 + 0.2 * next(uniform))[:, None, None]  # 14 to 34 % of the image
     c, s = c / period, s / period
@@ -132,7 +132,7 @@ def _texture(uniform: Iterator[np.ndarray], x: np.ndarray, y: np.ndarray, noise:
     v = c * y - (s * x + next(uniform)[:, None, None])
     out = np.empty_like(noise)
     for k, texture in enumerate(TEXTURES):
-        rows = np.flatnonzero(kind.astype(int) == k)
+        rows = np.flatnonzero(texture_index == k)
         out[rows] = texture(u[rows], v[rows], noise[rows])
     return np.clip(out, -1, 1)
 
@@ -159,24 +159,24 @@ def _generate(base: int, first: int, count: int, size: int) -> tuple[np.ndarray,
         distance[rows] = outline(sx[rows], sy[rows])
     distance *= radius[:, None, None] * size  # in pixels
     mask = np.where(distance < 0, labels[:, None, None] + 1, 0).astype(np.uint8)
-    cover = np.clip(0.5 - distance, 0, 1)[..., None]  # the part of a pixel that the shape covers
+    cover = np.clip(0.5 - distance, 0, 1)[..., None]  # the share of a pixel that the shape covers
 
-    # The shape is lighter than the ground, their hues are free: colour tells one image from another, not the class.
+    # The shape is lighter than the ground, their hues are random: colours distinguish images, not classes.
     below, above = (mean + 0.4 * _chroma(_colour(uniform)) for mean in (0.3, 0.7))
     ground = below + _texture(uniform, x, y, noises[0])[..., None] * (_colour(uniform) - 0.5) * 0.1
     shape = above + _texture(uniform, x, y, noises[1])[..., None] * (_colour(uniform) - 0.5) * 0.2
     reach = (0.06 + 0.08 * next(uniform))[:, None, None] * (next(uniform) < 0.5)[:, None, None] + 1e-6
     away = (x - next(uniform)[:, None, None]) ** 2 + (y - next(uniform)[:, None, None]) ** 2
-    blob = np.clip(1 - away / reach**2, 0, 1) * noises[2]  # half of the images have a patch of noise without an edge
+    blob = np.clip(1 - away / reach**2, 0, 1) * noises[2]  # half of the images have a soft-edged patch of noise
     ground += blob[..., None] * (_colour(uniform) - 0.5) * 2
     image = np.clip(ground + cover * (shape - ground), 0, 1)
     return (image * 255 + np.float32(0.5)).astype(np.uint8), labels.astype(np.int32), mask
 
 
 def outline(*, size: int = 32, target: str = "label", **options: Any) -> Info:
-    """What is known without generating the images."""
+    """The Info without the fingerprint, for which the images must be generated."""
     if target not in TARGETS:
-        raise ConfigError(f"data.target={target!r} must be one of {', '.join(TARGETS)}: what the classes are those of")
+        raise ConfigError(f"data.target={target!r} must be one of {', '.join(TARGETS)}: what the classes belong to")
     info = Info("shapes", CLASSES, (size, size, 3), MEAN, STD)
     return info if target == "label" else info._replace(classes=("ground", *CLASSES), palette=voc_palette(11))
 
@@ -184,9 +184,9 @@ def outline(*, size: int = 32, target: str = "label", **options: Any) -> Info:
 def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0, target: str = "label") -> Arrays:
     """Examples {"image": uint8 (size, size, 3), "label": int32, "mask": uint8 (size, size)}.
 
-    The mask is 0 on the ground and 1 + label on the shape. `count` images are generated, or 8192 / 1024 / 2048
-    for train / val / test when it is 0. Labels cycle through the classes: any 10 indices in a row have each of them
-    once. `info` has the classes of the `target`: the kinds of shape for "label", with the ground for "mask".
+    The mask is 0 on the ground and 1 + label on the shape. `count` images are generated, or 8192 / 1024 / 2048 for
+    train / val / test when it is 0. Labels cycle through the classes: 10 successive images have all of them. `info` has
+    the classes of the `target`: the shapes for "label", with the ground for "mask".
     """
     check_split(split)
     count = count or COUNTS[split]

@@ -1,7 +1,9 @@
-"""What a source of examples is (`Source`), the facts about it (`Info`), sources in memory, and parts of sources."""
+"""What a source of examples is (`Source`), facts about it (`Info`), sources in memory, and subsets of sources."""
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,30 +15,29 @@ SPLITS = ("train", "val", "test")
 
 
 class Info(NamedTuple):
-    """What is known of a source. `describe` makes it from arrays."""
+    """Facts about the data of a source. `describe` makes it from arrays."""
 
     name: str
     classes: tuple[str, ...]  # empty: there are none
     shape: tuple[int, int, int]  # of an image, (h, w, c)
     mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
-    # 16 hex digits, see `fingerprint`: equal on every machine, different when the data are; empty without the data
-    fingerprint: str = ""
-    palette: tuple[tuple[int, int, int], ...] = ()  # (r, g, b) in 0..255 of each class, where they are those of masks
-    ignore: int = 255  # the label in masks that does not count
-    notes: tuple[str, ...] = ()  # what a user should know of the data, a sentence each
+    fingerprint: str = ""  # of the data, see `fingerprint`: the same on every machine; empty without the data
+    palette: tuple[tuple[int, int, int], ...] = ()  # (r, g, b) in 0..255 of each class, if masks have them
+    ignore: int = 255  # the label of mask pixels that do not count
+    notes: tuple[str, ...] = ()  # what a user should know about the data, one sentence each
 
 
 class Source(Protocol):
     """The examples of one split. An example is a dictionary of numpy arrays:
 
     image  uint8 (h, w, c), as `info.shape` says
-    label  int32 (), in 0..len(info.classes)-1; not there where there are no classes
-    labels uint8 (len(info.classes),), 1 for each class that an image has, instead of label where it may have several
-    mask   uint8 or int32 (h, w), the class of each pixel or `info.ignore`; not there where there are no masks
+    label  int32 (), in 0..len(info.classes)-1; absent where there are no classes
+    labels uint8 (len(info.classes),), 1 for each class of an image, instead of label where it may have several
+    mask   uint8 or int32 (h, w), the class of each pixel or `info.ignore`; absent where there are no masks
 
-    Two attributes are optional: `names`, a string for each example, no two alike (see `names_of`); and
-    `take(indices) -> dict`, the examples at indices (b,) stacked, where that is quicker than one at a time. With
+    Two attributes are optional: `names`, a different string for each example (see `names_of`); and
+    `take(indices) -> dict`, the examples at indices (b,) stacked, if that is faster than one at a time. With
     config.data.workers a source is pickled.
     """
 
@@ -48,17 +49,17 @@ class Source(Protocol):
 
 
 def names_of(source: Source) -> Sequence[str]:
-    """A name for each example, by which figures and config.eval.named refer to it; its index where it has none."""
+    """The names by which figures and config.eval.named refer to examples; their indices where they have none."""
     return source.names if hasattr(source, "names") else [str(index) for index in range(len(source))]
 
 
-def outline_of(module: Any, options: Mapping[str, Any]) -> Info | None:
-    """What the data set of `module` is known to be without its data; None where the module has no `outline`."""
+def outline_of(module: ModuleType, options: Mapping[str, Any]) -> Info | None:
+    """The Info of the data set `module` without its data; None where the module has no `outline`."""
     return call(module.outline, options, group="data") if hasattr(module, "outline") else None
 
 
 def check_split(split: str) -> None:
-    """Raise ConfigError unless `split` is "train", "val" or "test"."""
+    """Raises ConfigError unless `split` is "train", "val" or "test"."""
     if split not in SPLITS:
         raise ConfigError(f"there is no split {split!r}: a split is one of {', '.join(SPLITS)}")
 
@@ -90,10 +91,10 @@ class Arrays:
 
 
 def describe(arrays: Mapping[str, np.ndarray], *, name: str, classes: Sequence[str] = ()) -> Info:
-    """The Info of a data set in memory, for `Arrays`; a "mask" without a "label" gets PASCAL VOC's colours.
+    """The Info of a data set in memory, for `Arrays`; with "mask" and without "label" the palette is PASCAL VOC's.
 
     arrays: "image" uint8 (n, h, w, c), and "label" or "mask" as of `Source`, (n, ...).  classes: their names, if any.
-    Raises DataError for images of another form.
+    Raises DataError for other images.
     """
     image = arrays.get("image")
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 4 or not image.size:
@@ -101,11 +102,11 @@ def describe(arrays: Mapping[str, np.ndarray], *, name: str, classes: Sequence[s
     pixels = image.reshape(-1, image.shape[-1])  # sums of whole numbers, exact in float64
     mean = pixels.mean(0, dtype=np.float64)
     variance = np.einsum("nc,nc->c", pixels, pixels, dtype=np.float64) / len(pixels) - mean**2
-    std = np.sqrt(np.where(variance > 0, variance, 1))  # of a constant channel: 1, to divide by
+    std = np.sqrt(np.where(variance > 0, variance, 1))  # 1 for a constant channel: images are divided by it
+    statistics = tuple((mean / 255).tolist()), tuple((std / 255).tolist())
     palette = voc_palette(len(classes)) if "mask" in arrays and "label" not in arrays else ()
-    parts = [part for pair in arrays.items() for part in pair]
-    mean, std = (tuple((x / 255).tolist()) for x in (mean, std))
-    return Info(name, tuple(classes), image.shape[1:], mean, std, fingerprint(parts), palette)
+    identity = fingerprint(itertools.chain(*arrays.items()))
+    return Info(name, tuple(classes), image.shape[1:], *statistics, identity, palette)
 
 
 class Subset:
@@ -113,8 +114,8 @@ class Subset:
 
     def __init__(self, source: Source, indices: Sequence[int]):
         self._source, self._indices = source, indices
-        parts = [source.info.fingerprint, np.asarray(indices, np.int64)]
-        self.info = source.info._replace(fingerprint=fingerprint(parts))
+        identity = fingerprint([source.info.fingerprint, np.asarray(indices, np.int64)])
+        self.info = source.info._replace(fingerprint=identity)
 
     @property
     def names(self) -> list[str]:
@@ -129,23 +130,23 @@ class Subset:
 
 
 def evenly(source: Source, count: int) -> Source:
-    """`count` examples of `source` at even distances, as files are often in the order of their classes; all where
-    count is 0 or it has no more."""
+    """`count` examples of `source` at even distances, since files are often sorted by class; all of them if `count` is
+    0 or more than there are."""
     return Subset(source, [i * len(source) // count for i in range(count)]) if 0 < count < len(source) else source
 
 
 def select(source: Source, names: Sequence[str]) -> Source:
-    """The examples of `source` that are called `names`, in that order. DataError if one is not there."""
+    """The examples of `source` called `names`, in that order. DataError for a name that does not exist."""
     index = {name: i for i, name in enumerate(names_of(source))}
     for name in names:
         if name not in index:
-            near = ", ".join(list(index)[:3])
-            raise DataError(f"{source.info.name} has no example {name!r} in this split; its names are like {near}")
+            some = ", ".join(list(index)[:3])
+            raise DataError(f"{source.info.name} has no example {name!r} in this split; its names are like {some}")
     return Subset(source, [index[name] for name in names])
 
 
 def voc_palette(count: int) -> tuple[tuple[int, int, int], ...]:
-    """`count` <= 256 colours that differ well, the first one black: PASCAL VOC's colour map."""
+    """`count` <= 256 distinct colours, the first one black: PASCAL VOC's colour map."""
 
     def channel(index: int, first: int) -> int:  # every third bit of the index, from the `first`, highest last
         return sum((index >> (3 * i + first) & 1) << (7 - i) for i in range(3))
@@ -158,10 +159,9 @@ def fingerprint(parts: Iterable[bytes | str | np.ndarray]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            head, body = f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).data
+            digest.update(f"{part.dtype.str}{part.shape};".encode())
+            digest.update(np.ascontiguousarray(part).data)
         else:
-            body = part.encode() if isinstance(part, str) else part
-            head = f"bytes{len(body)}"
-        digest.update(f"{head};".encode())
-        digest.update(body)
+            content = part.encode() if isinstance(part, str) else part
+            digest.update(b"bytes%d;" % len(content) + content)
     return digest.hexdigest()[:16]

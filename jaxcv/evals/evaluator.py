@@ -1,11 +1,12 @@
-"""The contract of an evaluator: what `make(setup, **options) -> Evaluator` in a file of jaxcv/evals gives.
+"""The contract of an evaluator: what `make(setup, **options)` in a file of jaxcv/evals returns.
 
-The file also has METRICS, the names that it gives as far as they are known beforehand.
+The file also has METRICS, the names of its metrics, without the split; empty where only the task knows them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 from jax.sharding import Mesh
 
 from jaxcv.evals.features import Features
@@ -18,11 +19,11 @@ class EvalSetup(NamedTuple):
     task: Task
     info: Any  # of the data, see jaxcv.data.source.Info
     mesh: Mesh
-    batch: Mapping[str, Any]  # shapes of a training batch
+    batch: Mapping[str, jax.ShapeDtypeStruct]  # shapes of a training batch
 
 
 class Subject(NamedTuple):
-    """The state that is evaluated, and the data."""
+    """The state to evaluate, and the data."""
 
     params: Tree  # their average, where the optimiser keeps one
     model_state: Tree
@@ -35,11 +36,11 @@ Evaluator = Callable[[Subject, Sequence[str]], dict[str, Any]]
 
 
 class LeftOut(Exception):
-    """Raised by `make` where the data or the task have not what an evaluator needs: the run goes on without it."""
+    """Raised by `make` where the data or the task lack what an evaluator needs; the run does without it."""
 
 
 def needs_classes(setup: EvalSetup) -> int:
-    """The number of classes. Raises LeftOut where there are not two, or where the task gives no features."""
+    """The number of classes. Raises LeftOut where there are fewer than two, or where the task predicts no features."""
     if len(setup.info.classes) < 2 or "label" not in setup.batch:
         raise LeftOut("the images have no labels")
     if setup.task.predict is None:

@@ -1,6 +1,8 @@
-"""Frozen features of a split, and how they lie on the devices."""
+"""Frozen features of a split, and how they are laid out on the devices."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcv.mesh import put, put_whole, replicated
-from jaxcv.task import Predict, Tree
+from jaxcv.task import Batch, Predict, Tree
 
 EXACT = jax.lax.Precision.HIGHEST  # no TensorFloat-32: ranks and votes must not depend on the accelerator
 
@@ -20,24 +22,21 @@ class Features(NamedTuple):
     label: np.ndarray  # int32 n
 
 
-def make_extract(predict: Predict, mesh: Mesh) -> Callable:
-    """Returns extract(params, model_state, batches) -> Features: `predict`'s "feature" of every valid row, in order."""
-    forward = jax.jit(
-        lambda params, model_state, batch: (
-            predict(params, model_state, batch["image"])["feature"],
-            batch["label"],
-            batch["valid"],
-        ),
-        out_shardings=replicated(mesh),
-    )
+def fetch(results: Iterable[Tree]) -> Iterator[Tree]:
+    """Results on the host, each fetched while the next is computed."""
+    for result, _ in pairwise(chain(results, [None])):
+        yield jax.device_get(result)
+
+
+def make_extract(predict: Predict, mesh: Mesh) -> Callable[[Tree, Tree, Iterable[dict]], Features]:
+    """Returns extract(params, model_state, batches): `predict`'s "feature" of every valid row, in order."""
+
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
+    def forward(params: Tree, model_state: Tree, batch: Batch) -> tuple:
+        return predict(params, model_state, batch["image"])["feature"], batch["label"], batch["valid"]
 
     def extract(params: Tree, model_state: Tree, batches: Iterable[dict]) -> Features:
-        rows, pending = [], None
-        for batch in batches:
-            done, pending = pending, forward(params, model_state, put(mesh, batch))
-            if done is not None:  # fetched while the next batch is at work
-                rows.append(jax.device_get(done))
-        rows.append(jax.device_get(pending))
+        rows = fetch(forward(params, model_state, put(mesh, batch)) for batch in batches)
         feature, label, valid = (np.concatenate(column) for column in zip(*rows))
         return Features(feature[valid > 0], label[valid > 0])
 
@@ -45,7 +44,7 @@ def make_extract(predict: Predict, mesh: Mesh) -> Callable:
 
 
 def on_mesh(mesh: Mesh, rows: np.ndarray, labels: np.ndarray, *, chunk: int = 0) -> tuple[jax.Array, jax.Array]:
-    """Rows and labels on the mesh, padded with rows of label -1: (n, d) or (chunks, chunk, d)."""
+    """Rows and labels split over the mesh, padded with rows of label -1: (n, d), or with `chunk` (chunks, chunk, d)."""
     unit = -(-(chunk or 1) // mesh.size) * mesh.size
     missing = -len(labels) % unit
     rows = np.pad(rows.astype(np.float32), ((0, missing), (0, 0)))

@@ -1,4 +1,4 @@
-"""The vote of the nearest neighbours among frozen features, exact over whole splits."""
+"""k-nearest-neighbour classification of frozen features, exact over whole splits."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,13 @@ from jax.sharding import Mesh
 from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, score_features
 from jaxcv.evals.features import EXACT, Features, on_mesh
 from jaxcv.mesh import put_whole, replicated
+from jaxcv.ranges import Positive, PositiveCount
 
-METRICS = ("knn_accuracy",)  # the names that it gives, without the split
+METRICS = ("knn_accuracy",)
 
 
-def make(setup: EvalSetup, *, k: int = 200, temperature: float = 0.1) -> Evaluator:
-    """`knn_accuracy` of every split, whose bank is the split train; options as of `make_knn`."""
+def make(setup: EvalSetup, *, k: PositiveCount = 200, temperature: Positive = 0.1) -> Evaluator:
+    """`knn_accuracy` of every split; the neighbours are in the split train.  k, temperature: as of `make_knn`."""
     num_classes = needs_classes(setup)
 
     def fit(train: Features) -> Callable[[Features], float]:
@@ -29,14 +30,14 @@ def make_knn(
     *,
     mesh: Mesh,
     num_classes: int,
-    k: int = 200,
-    temperature: float = 0.1,
+    k: PositiveCount = 200,
+    temperature: Positive = 0.1,
     batch_size: int = 256,
 ) -> Callable[[Features], float]:
     """Returns accuracy(query), in [0, 1]: the share of queries whose class wins the vote of the `k` most similar rows.
 
     Similarity is the cosine, a vote weighs exp(similarity / temperature) (instance discrimination, arXiv 1805.01978,
-    sec. 3.4). Ties go to the lower index. The bank lies spread over the mesh; its rows are all used if k is more.
+    sec. 3.4). Ties go to the lower index. The bank is split over the mesh; a larger k than its rows means all of them.
     """
     rows, labels = on_mesh(mesh, _unit(bank.feature), bank.label)
     k = min(k, len(bank.label))

@@ -1,5 +1,6 @@
 """The task's own measure, exact over whole splits: its sums are added over batches and devices, and divided once."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -7,9 +8,11 @@ import jax
 import numpy as np
 
 from jaxcv.evals.evaluator import EvalSetup, Evaluator, Subject
+from jaxcv.evals.features import fetch
 from jaxcv.mesh import put, replicated
+from jaxcv.task import Metrics
 
-METRICS = ()  # which they are, the task knows
+METRICS = ()
 
 
 def make(setup: EvalSetup) -> Evaluator:
@@ -17,26 +20,17 @@ def make(setup: EvalSetup) -> Evaluator:
     measure = jax.jit(setup.task.measure, out_shardings=replicated(setup.mesh))
 
     def evaluate(subject: Subject, splits: Sequence[str]) -> dict[str, Any]:
-        found = {}
+        values: dict[str, Any] = {}
         for split in splits:
             batches = (put(setup.mesh, batch) for batch in subject.batches(split))
             sums = total(measure(subject.params, subject.model_state, batch) for batch in batches)
-            found |= {f"{split}/{name}": value for name, value in setup.task.summarize(sums).items()}
-        return found
+            values |= {f"{split}/{name}": value for name, value in setup.task.summarize(sums).items()}
+        return values
 
     return evaluate
 
 
-def total(sums: Iterable[dict]) -> dict[str, np.ndarray]:
-    """Adds sums over batches in float64 on the host, each fetched while the next is computed."""
-    added, pending = None, None
-    for new in sums:
-        added, pending = _add(added, pending), new
-    return _add(added, pending)
-
-
-def _add(added: dict | None, new: dict | None) -> dict | None:
-    if new is None:
-        return added
-    new = jax.tree.map(lambda x: np.asarray(x, np.float64), jax.device_get(new))
-    return new if added is None else jax.tree.map(np.add, added, new)
+def total(sums: Iterable[Metrics]) -> dict[str, np.ndarray]:
+    """Adds sums over batches, in float64 on the host."""
+    each = ({name: np.asarray(x, np.float64) for name, x in batch.items()} for batch in fetch(sums))
+    return functools.reduce(functools.partial(jax.tree.map, np.add), each)

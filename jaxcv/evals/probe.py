@@ -10,14 +10,14 @@ from jax.sharding import Mesh
 
 from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, score_features
 from jaxcv.evals.features import EXACT, Features, on_mesh
+from jaxcv.ranges import PositiveCount
 
-L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # strong to weak, so that each fit starts from the last
+METRICS = ("probe_accuracy",)
+L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # strong to weak: each fit starts from the last
 
-METRICS = ("probe_accuracy",)  # the names that it gives, without the split
 
-
-def make(setup: EvalSetup, *, iterations: int = 100) -> Evaluator:
-    """`probe_accuracy` of every split by a classifier fitted to the split train; options as of `make_linear`."""
+def make(setup: EvalSetup, *, iterations: PositiveCount = 100) -> Evaluator:
+    """`probe_accuracy` of every split by a classifier fitted to the split train.  iterations: as of `make_linear`."""
     num_classes = needs_classes(setup)
 
     def fit(train: Features) -> Callable[[Features], float]:
@@ -27,12 +27,12 @@ def make(setup: EvalSetup, *, iterations: int = 100) -> Evaluator:
 
 
 def make_linear(
-    train: Features, *, mesh: Mesh, num_classes: int, iterations: int = 100, chunk: int = 4096
+    train: Features, *, mesh: Mesh, num_classes: int, iterations: PositiveCount = 100, chunk: int = 4096
 ) -> Callable[[Features], float]:
     """Fits a logistic regression on the standardised features of `train`; returns its accuracy(test), in [0, 1].
 
-    L-BFGS on the mean cross-entropy plus l2 / 2 |W|^2, full batches of `chunk` rows at a time. The l2 of L2_GRID is
-    chosen on every tenth row of `train`, which the fits it is chosen from do not see; the last fit sees all of `train`.
+    At most `iterations` steps of L-BFGS on the mean cross-entropy plus l2 / 2 |W|^2, over all rows, `chunk` at a time.
+    The l2 of L2_GRID is chosen on every tenth row, by fits to the other rows; the last fit is to all of `train`.
     """
     mean, std = train.feature.mean(0), train.feature.std(0) + 1e-6
     rows, labels = on_mesh(mesh, (train.feature - mean) / std, train.label, chunk=min(chunk, len(train.label)))
@@ -60,9 +60,7 @@ def init_linear(features: int, num_classes: int) -> dict[str, jax.Array]:
 
 
 def _logits(weights: dict, rows: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, weights["kernel"], precision=EXACT) + weights["bias"].reshape(
-        (1,) * (rows.ndim - 1) + (-1,)
-    )
+    return jnp.matmul(rows, weights["kernel"], precision=EXACT) + jnp.expand_dims(weights["bias"], range(rows.ndim - 1))
 
 
 @jax.jit

@@ -6,15 +6,16 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxcv.models import layers
+from jaxcv.ranges import Decay, PositiveCount
 
 
 class Model(nn.Module):
     """Five convolutions and three linear layers; dropout precedes both hidden ones. `width` is 64 in the paper."""
 
-    num_classes: int | None = 1000
-    width: int = 64
-    hidden: int = 4096
-    dropout: float = 0.5
+    num_classes: PositiveCount | None = 1000
+    width: PositiveCount = 64
+    hidden: PositiveCount = 4096
+    dropout: Decay = 0.5
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

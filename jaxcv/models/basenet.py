@@ -6,6 +6,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxcv.models import layers
+from jaxcv.ranges import Decay, PositiveCount
 
 
 class Model(nn.Module):
@@ -26,11 +27,11 @@ class Model(nn.Module):
     pooling, flattened.
     """
 
-    num_classes: int | None = 10
+    num_classes: PositiveCount | None = 10
     channels: tuple[int, ...] = (6, 12)
     hidden: tuple[int, ...] = (12,)
     batch_norm: bool = False
-    dropout: float = 0.0
+    dropout: Decay = 0.0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

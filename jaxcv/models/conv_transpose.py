@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import UserError
 from jaxcv.models import layers
+from jaxcv.ranges import PositiveCount
 
 
 class Model(nn.Module):
@@ -16,9 +17,9 @@ class Model(nn.Module):
     also gets the first convolution's output, and the last convolution the image. `width` is doubled in the second.
     """
 
-    num_classes: int = 24
-    width: int = 32
-    kernel: int = 3
+    num_classes: PositiveCount = 24
+    width: PositiveCount = 32
+    kernel: PositiveCount = 3
     skips: bool = False
     dtype: DTypeLike = jnp.float32
 

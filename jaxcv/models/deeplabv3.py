@@ -6,6 +6,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxcv.models import layers, resnet
+from jaxcv.ranges import Decay, PositiveCount
 
 FEATURES = 256
 RATES = (12, 24, 36)
@@ -20,11 +21,11 @@ class Model(nn.Module):
     """
 
     depth: int = 50
-    num_classes: int = 21
+    num_classes: PositiveCount = 21
     aux: bool = False
-    dropout: float = 0.5
-    aux_dropout: float = 0.1
-    width: int = 64
+    dropout: Decay = 0.5
+    aux_dropout: Decay = 0.1
+    width: PositiveCount = 64
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -8,16 +8,17 @@ from jax.typing import DTypeLike
 from jaxcv.errors import UserError
 from jaxcv.models import layers
 from jaxcv.models.fcn32s import compute_scores
+from jaxcv.ranges import Decay, PositiveCount
 
 
 class Model(nn.Module):
     """The scores of FCN-32s with kernel 2, upsampled twice, plus pool4, upsampled 16 times. Fields as in FCN-32s."""
 
     depth: int = 16
-    num_classes: int = 7
-    width: int = 64
-    hidden: int = 4096
-    dropout: float = 0.5
+    num_classes: PositiveCount = 7
+    width: PositiveCount = 64
+    hidden: PositiveCount = 4096
+    dropout: Decay = 0.5
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers, vgg
+from jaxcv.ranges import Decay, PositiveCount
 
 
 class Classifier(nn.Module):
@@ -56,11 +57,11 @@ class Model(nn.Module):
     """
 
     depth: int = 16
-    num_classes: int = 7
-    kernel: int = 2
-    width: int = 64
-    hidden: int = 4096
-    dropout: float = 0.5
+    num_classes: PositiveCount = 7
+    kernel: PositiveCount = 2
+    width: PositiveCount = 64
+    hidden: PositiveCount = 4096
+    dropout: Decay = 0.5
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

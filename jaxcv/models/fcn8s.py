@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import UserError
 from jaxcv.models import layers, vgg
+from jaxcv.ranges import PositiveCount
 
 
 class Model(nn.Module):
@@ -16,9 +17,9 @@ class Model(nn.Module):
     """
 
     depth: int = 16
-    num_classes: int = 11
+    num_classes: PositiveCount = 11
     skips: bool = True
-    width: int = 64
+    width: PositiveCount = 64
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -7,14 +7,15 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
+from jaxcv.ranges import PositiveCount
 
 
 class Model(nn.Module):
     """Convolutions of an odd `kernel`, with `width` channels in the first and twice as many at the narrowest."""
 
-    num_classes: int = 24
-    width: int = 32
-    kernel: int = 3
+    num_classes: PositiveCount = 24
+    width: PositiveCount = 32
+    kernel: PositiveCount = 3
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

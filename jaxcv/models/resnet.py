@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
+from jaxcv.ranges import PositiveCount
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -58,12 +59,12 @@ class Model(nn.Module):
     """
 
     depth: int = 50
-    num_classes: int | None = 1000
+    num_classes: PositiveCount | None = 1000
     stem: str = "imagenet"
-    width: int = 64
+    width: PositiveCount = 64
     zero_init_residual: bool = False
     replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False)
-    last_dilation: int = 1
+    last_dilation: PositiveCount = 1
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers, resnet
+from jaxcv.ranges import Decay, PositiveCount
 
 
 class Model(nn.Module):
@@ -33,13 +34,13 @@ class Model(nn.Module):
     of the ResNet. The convolutions of the head have torch's default initial weights.
     """
 
-    num_classes: int = 6
+    num_classes: PositiveCount = 6
     hidden: tuple[int, ...] = (256, 128)
-    last_kernel: int = 3
+    last_kernel: PositiveCount = 3
     batch_norm: bool = True
-    dropout: float = 0.0
-    last_dilation: int = 1
-    width: int = 64
+    dropout: Decay = 0.0
+    last_dilation: PositiveCount = 1
+    width: PositiveCount = 64
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxcv.config import call, load_part
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
+from jaxcv.ranges import Decay, PositiveCount
 
 
 class Model(nn.Module):
@@ -22,8 +23,8 @@ class Model(nn.Module):
     """
 
     network: Mapping[str, Any]
-    num_classes: int | None = 1000
-    dropout: float = 0.0
+    num_classes: PositiveCount | None = 1000
+    dropout: Decay = 0.0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

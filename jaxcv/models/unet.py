@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
+from jaxcv.ranges import PositiveCount
 
 
 class _DoubleConv(nn.Module):
@@ -44,8 +45,8 @@ class Model(nn.Module):
     """
 
     depth: int = 4
-    num_classes: int = 2
-    width: int = 64
+    num_classes: PositiveCount = 2
+    width: PositiveCount = 64
     batch_norm: bool = True
     dtype: DTypeLike = jnp.float32
 

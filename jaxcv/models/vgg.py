@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers
+from jaxcv.ranges import Decay, PositiveCount
 
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # 3x3 convolutions
 
@@ -18,11 +19,11 @@ class Model(nn.Module):
     """
 
     depth: int = 16
-    num_classes: int | None = 1000
+    num_classes: PositiveCount | None = 1000
     batch_norm: bool = False
-    width: int = 64
-    hidden: int = 4096
-    dropout: float = 0.5
+    width: PositiveCount = 64
+    hidden: PositiveCount = 4096
+    dropout: Decay = 0.5
     dtype: DTypeLike = jnp.float32
 
     @nn.compact

@@ -2,18 +2,16 @@
 
 import optax
 
+from jaxcv.ranges import Decay, Positive
+from jaxcv.task import Schedule
+
 
 def optimizer(
-    schedule: optax.Schedule,
-    decay: optax.GradientTransformation,
-    *,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
+    schedule: Schedule, decay: optax.GradientTransformation, *, b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-8
 ) -> optax.GradientTransformation:
-    """The decay joins the gradient; for decoupled decay see adamw.
+    """Weight decay is added to the gradient; for decoupled decay see adamw.
 
-    b1, b2: what is kept of the mean gradient and of the mean squared gradient at each step, in [0, 1).
-    eps: is added to the root of the latter.
+    b1, b2: decay rates of the running means of the gradient and of its square, in [0, 1).  eps: added to the
+    denominator.
     """
     return optax.chain(decay, optax.scale_by_adam(b1, b2, eps))

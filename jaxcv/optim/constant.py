@@ -1,8 +1,10 @@
-"""A learning rate that stays as it is."""
+"""A constant learning rate."""
 
 import optax
 
+from jaxcv.task import Schedule
 
-def schedule(lr: float, total_steps: int, warmup_steps: int) -> optax.Schedule:
+
+def schedule(lr: float, total_steps: int, warmup_steps: int) -> Schedule:
     """`lr` at every step."""
     return optax.schedules.constant_schedule(lr)

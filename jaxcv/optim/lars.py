@@ -1,27 +1,26 @@
 """LARS (You et al. 2017, arXiv 1708.03888), as in BYOL's code: the learning rate is outside the momentum."""
 
-from typing import Any, NamedTuple
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxcv.optim.parameters import not_bias_or_norm
+from jaxcv.ranges import Decay, Positive
+from jaxcv.task import Schedule, Tree
 
 
 def optimizer(
-    schedule: optax.Schedule,
+    schedule: Schedule,
     decay: optax.GradientTransformation,
     *,
-    momentum: float = 0.9,
-    trust_coefficient: float = 1e-3,
+    momentum: Decay = 0.9,
+    trust_coefficient: Positive = 1e-3,
     clip_lr: bool = False,
 ) -> optax.GradientTransformation:
-    """The decay joins the gradient; biases and the parameters of norms have only momentum.
+    """Weight decay is added to the gradient; biases and the parameters of norms have momentum alone.
 
-    momentum: what is kept of the last step's direction, in [0, 1); 0: nothing.
-    trust_coefficient: how far a step goes, as a share of the array's norm and per unit of learning rate.
-    clip_lr: an array's rate is the smaller of the learning rate and its trust ratio, as in solo-learn.
+    momentum: in [0, 1); 0: none.  trust_coefficient: how far a step goes, as a share of the array's norm and per unit
+    of learning rate.  clip_lr: an array's rate is the smaller of learning rate and trust ratio, as in solo-learn.
     """
     return optax.chain(
         decay,
@@ -30,20 +29,16 @@ def optimizer(
     )
 
 
-class TrustRatioState(NamedTuple):
-    count: jax.Array  # int32 scalar
-
-
-def scale_by_trust_ratio(coefficient: float, clip_at: optax.Schedule | None = None) -> optax.GradientTransformation:
+def scale_by_trust_ratio(coefficient: float, clip_at: Schedule | None = None) -> optax.GradientTransformation:
     """Scales each update by `coefficient` x |param| / |update| (L2 norms per array; by 1 where either is 0).
 
     With a schedule as `clip_at`, learning rate x ratio = min(learning rate, coefficient x |param| / |update|).
     """
 
-    def init(params: Any) -> TrustRatioState:
-        return TrustRatioState(jnp.zeros((), jnp.int32))
+    def init(params: Tree) -> optax.ScaleByScheduleState:
+        return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
 
-    def update(updates: Any, state: TrustRatioState, params: Any) -> tuple:
+    def update(updates: Tree, state: optax.ScaleByScheduleState, params: Tree) -> tuple:
         def adapt(update: jax.Array, param: jax.Array) -> jax.Array:
             size, norm = jnp.linalg.norm(param), jnp.linalg.norm(update)
             ratio = coefficient * size / jnp.where(norm > 0, norm, 1)
@@ -52,6 +47,6 @@ def scale_by_trust_ratio(coefficient: float, clip_at: optax.Schedule | None = No
                 ratio = jnp.minimum(ratio / jnp.where(lr > 0, lr, 1), 1)
             return update * jnp.where((size > 0) & (norm > 0), ratio, 1)
 
-        return jax.tree.map(adapt, updates, params), TrustRatioState(state.count + 1)
+        return jax.tree.map(adapt, updates, params), optax.ScaleByScheduleState(state.count + 1)
 
     return optax.GradientTransformation(init, update)

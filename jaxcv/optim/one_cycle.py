@@ -1,8 +1,10 @@
-"""A learning rate that rises and falls once (Smith and Topin 2017, arXiv 1708.07120), as torch's OneCycleLR."""
+"""The one-cycle learning rate (Smith and Topin 2017, arXiv 1708.07120), as torch's OneCycleLR."""
 
 import optax
 
 from jaxcv.errors import ConfigError
+from jaxcv.ranges import Positive, Share
+from jaxcv.task import Schedule
 
 
 def schedule(
@@ -10,21 +12,21 @@ def schedule(
     total_steps: int,
     warmup_steps: int,
     *,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    pct_start: Share = 0.3,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
     anneal: str = "cosine",
-) -> optax.Schedule:
+) -> Schedule:
     """`lr` / `div_factor` -> `lr` -> `lr` / (`div_factor` `final_div_factor`) at the last step.
 
-    pct_start: the share of the run that rises.  anneal: cosine or linear, both ways.  Momentum stays as it is; torch's
-    cycle_momentum, on by default, moves it against the learning rate.
+    pct_start: the share of the run in which it rises.  anneal: cosine or linear, up and down.  Momentum is constant;
+    torch's cycle_momentum, on by default, moves it against the learning rate.
     """
     if warmup_steps:
         raise ConfigError("config.optim: one_cycle has a warm-up of its own; set the other to 0.")
     if anneal not in ("cosine", "linear"):
         raise ConfigError(f"config.optim.one_cycle.anneal={anneal!r} is unknown; it must be 'cosine' or 'linear'.")
-    # torch's boundaries; optax's own one-cycle schedules peak and end a step later
+    # The boundaries are torch's; optax's own one-cycle schedules peak and end a step later.
     peak, last = pct_start * total_steps - 1, total_steps - 1
     if not 0 < peak < last:
         raise ConfigError(

@@ -1,7 +1,7 @@
 """Optimisers by name: a file here that has `optimizer`, or one of optax's, in the chain that all of them share.
 
-A file's `optimizer(schedule, decay, *, options...)` gives the direction of a step, before the learning rate; `decay` is
-the weight decay, to stand where it belongs in it. The order is torch's and that of BYOL's code:
+A file's `optimizer(schedule, decay, *, options...)` gives the direction of a step, before the learning rate; it applies
+`decay`, the weight decay, in its own place. The order is torch's and that of BYOL's code:
 gradient -> clip -> optimiser, with its decay -> times -learning rate.
 """
 
@@ -16,11 +16,12 @@ from jaxcv.config import call, load_part, part_names
 from jaxcv.errors import ConfigError
 from jaxcv.optim.from_optax import optimizer_from_optax
 from jaxcv.optim.parameters import check_patterns, lookup, matches, not_bias_or_norm
+from jaxcv.task import Schedule, Tree
 
 
 def make_optimizer(
     name: str,
-    schedule: optax.Schedule,
+    schedule: Schedule,
     *,
     weight_decay: float = 0.0,
     decay_all: bool = False,
@@ -31,23 +32,23 @@ def make_optimizer(
     freeze: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
 ) -> optax.GradientTransformation:
-    """The optimiser called `name` with its own `options`; patterns are those of jaxcv/optim/parameters.py.
+    """The optimiser `name` with its own `options`; for patterns see jaxcv/optim/parameters.py.
 
-    weight_decay: on all parameters but biases and those of norms, and on these too with `decay_all`, as in torch.
-    no_decay: patterns of parameters without decay in any case.
-    clip_norm: the gradient's global norm is at most this (0: off).
-    ema_decay: keeps an average of the parameters in the optimiser's state (0: off), see `averaged`.
+    weight_decay: on all parameters but biases and those of norms; with `decay_all` on these too, as in torch.
+    no_decay: patterns of parameters that never decay.
+    clip_norm: the largest global norm of the gradient (0: any).
+    ema_decay: decay rate of a moving average of the parameters, kept in the state (0: none); see `averaged`.
     lr_multipliers: (pattern, factor) pairs; the first pattern that matches a parameter scales its learning rate.
-    freeze: patterns of parameters that stay as they are, bit for bit, and have no part in state and clipping.
+    freeze: patterns of parameters that keep every bit, and are left out of state and clipping.
 
-    Raises ConfigError; `init` does for patterns that match no parameter.
+    Raises ConfigError; for patterns that match no parameter, `init` does.
     """
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in lr_multipliers):
         raise ConfigError('config.optim.lr_multipliers must be pairs, such as (("backbone.*", 0.1),).')
 
-    def decayed(params: Any) -> Any:
-        kinds, excepted = not_bias_or_norm(params), matches(params, no_decay)
-        return jax.tree.map(lambda kind, excepted: (kind or decay_all) and not excepted, kinds, excepted)
+    def decayed(params: Tree) -> Tree:
+        weights, excepted = not_bias_or_norm(params), matches(params, no_decay)
+        return jax.tree.map(lambda weight, excepted: (weight or decay_all) and not excepted, weights, excepted)
 
     decay = optax.add_decayed_weights(weight_decay, decayed) if weight_decay else optax.identity()
     options = options or {}
@@ -56,9 +57,8 @@ def make_optimizer(
         direction = call(optimizer, options, group=f"optim.{name}", schedule=schedule, decay=decay)
         steps = [direction, optax.scale_by_learning_rate(schedule)]
     else:
-        everywhere = decay_all and not no_decay
-        own_decay = {"weight_decay": weight_decay, "decayed": None if everywhere else decayed}
-        steps = [optimizer_from_optax(name, schedule, decay, **own_decay, options=options)]
+        mask = None if decay_all and not no_decay else decayed
+        steps = [optimizer_from_optax(name, schedule, decay, weight_decay=weight_decay, mask=mask, options=options)]
     train = optax.chain(
         optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
         *steps,
@@ -68,7 +68,7 @@ def make_optimizer(
     rules = [(pattern, "keep") for pattern in freeze]
     tx = optax.partition({"train": train, "keep": keep_params()}, lambda params: lookup(params, rules, "train"))
 
-    def init(params: Any) -> Any:
+    def init(params: Tree) -> Tree:
         check_patterns(params, no_decay, key="optim.no_decay")
         check_patterns(params, [pattern for pattern, _ in lr_multipliers], key="optim.lr_multipliers")
         check_patterns(params, freeze, key="optim.freeze")
@@ -90,21 +90,21 @@ def keep_params() -> optax.GradientTransformation:
 
 
 class AverageState(NamedTuple):
-    average: Any  # like params
+    average: Tree  # like params
 
 
 def average_params(decay: float) -> optax.GradientTransformation:
-    """Leaves the updates alone and keeps average = decay * average + (1 - decay) * params. Goes last in a chain."""
+    """Leaves the updates alone and keeps average = decay * average + (1 - decay) * params. The last of a chain."""
 
-    def update(updates: Any, state: AverageState, params: Any) -> tuple:
-        moved = optax.apply_updates(params, updates)
-        return updates, AverageState(optax.incremental_update(moved, state.average, 1 - decay))
+    def update(updates: Tree, state: AverageState, params: Tree) -> tuple:
+        new = optax.apply_updates(params, updates)
+        return updates, AverageState(optax.incremental_update(new, state.average, 1 - decay))
 
     return optax.GradientTransformation(lambda params: AverageState(jax.tree.map(jnp.copy, params)), update)
 
 
-def averaged(params: Any, opt_state: Any) -> Any:
-    """The parameters to evaluate with: their average where the optimiser keeps one, else themselves."""
+def averaged(params: Tree, opt_state: Tree) -> Tree:
+    """The parameters to evaluate: their average where the optimiser keeps one, else themselves."""
     average = optax.tree.get(opt_state, "average")
     if average is None:
         return params

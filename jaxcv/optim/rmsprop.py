@@ -2,19 +2,21 @@
 
 import optax
 
+from jaxcv.ranges import Decay, Positive
+from jaxcv.task import Schedule
+
 
 def optimizer(
-    schedule: optax.Schedule,
+    schedule: Schedule,
     decay: optax.GradientTransformation,
     *,
-    alpha: float = 0.99,
-    eps: float = 1e-8,
-    momentum: float = 0.0,
+    alpha: Decay = 0.99,
+    eps: Positive = 1e-8,
+    momentum: Decay = 0.0,
 ) -> optax.GradientTransformation:
-    """The decay joins the gradient.
+    """Weight decay is added to the gradient.
 
-    alpha: what is kept of the mean squared gradient at each step, in [0, 1).
-    eps: is added to its root.
-    momentum: what is kept of the last step's direction, in [0, 1); 0: nothing.
+    alpha: decay rate of the running mean of the squared gradient, in [0, 1).  eps: added to the denominator.
+    momentum: in [0, 1); 0: none.
     """
     return optax.chain(decay, optax.scale_by_rms(alpha, eps, eps_in_sqrt=False), optax.trace(momentum))

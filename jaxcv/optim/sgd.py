@@ -2,13 +2,15 @@
 
 import optax
 
+from jaxcv.ranges import Decay
+from jaxcv.task import Schedule
+
 
 def optimizer(
-    schedule: optax.Schedule, decay: optax.GradientTransformation, *, momentum: float = 0.9, nesterov: bool = False
+    schedule: Schedule, decay: optax.GradientTransformation, *, momentum: Decay = 0.9, nesterov: bool = False
 ) -> optax.GradientTransformation:
-    """The decay joins the gradient.
+    """Weight decay is added to the gradient.
 
-    momentum: what is kept of the last step's direction, in [0, 1); 0: nothing.
-    nesterov: looks one step of the momentum ahead (Nesterov 1983).
+    momentum: in [0, 1); 0: none.  nesterov: Nesterov's momentum (1983).
     """
     return optax.chain(decay, optax.trace(momentum, nesterov))

@@ -1,13 +1,12 @@
-"""A learning rate that falls at equal intervals, as torch's StepLR."""
+"""Step decay: a learning rate that is multiplied at equal intervals, as torch's StepLR."""
 
-import optax
+from jaxcv.ranges import Positive, PositiveCount
+from jaxcv.task import Schedule
 
-from jaxcv.errors import ConfigError
 
-
-def schedule(lr: float, total_steps: int, warmup_steps: int, *, every_steps: int, gamma: float = 0.1) -> optax.Schedule:
-    """`lr` times `gamma` for each `every_steps` since the start of the run."""
-    if every_steps < 1:
-        raise ConfigError("config.optim.step must have an every_steps or every_epochs of at least one step.")
-    # Integers: compiled, the quotient of optax's staircase can fall short of a whole number, and the step comes late.
+def schedule(
+    lr: float, total_steps: int, warmup_steps: int, *, every_steps: PositiveCount, gamma: Positive = 0.1
+) -> Schedule:
+    """`lr`, multiplied by `gamma` every `every_steps` steps from the start of the run."""
+    # Integer division: compiled, the quotient of optax's staircase can fall short of a whole number, a step late.
     return lambda step: lr * gamma ** (step // every_steps)

@@ -1,30 +1,28 @@
-"""Bar charts: a number for each class, a sweep over seeds, and a number for each class in several rows."""
+"""Bar charts: a value for each class, for each row of a sweep, and for each class in each row."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
 
 from jaxcv.errors import DataError
 from jaxcv.report import style
 from jaxcv.report.tables import format_value, statistics
 
-_BAR = style.PALETTE[4]
-_SIZE = 7  # points
-_NAME = 1.5  # inches at most for the name of a class or row
-_MOST = 60  # bars side by side
-_HATCHES = ("", "////", "....")  # tell rows of the same colour apart
+_BARS = 60  # side by side at most
+_HATCHES = ("", "////", "....")  # for rows of the same colour
 
 
-def class_bars(values: Sequence[float], path: str | Path, *, classes: Sequence[str], metric: str = "accuracy") -> None:
-    """Draw a bar for each class in the order given, and their mean as a line.
+def class_bars(values: ArrayLike, path: str | Path, *, classes: Sequence[str], metric: str = "accuracy") -> None:
+    """Plots a bar for each class, in the order given, and a line at their mean.
 
-    values: (classes,) numbers of a `metric` in [0, 1]; NaN for a class without examples.
+    values: (classes,) values of `metric` in [0, 1]; NaN for a class without examples.
     """
     values = np.asarray(values, float)
     if values.shape != (len(classes),) or not len(classes):
-        raise DataError(f"{path} needs a number for each of the {len(classes)} classes, got {values.shape}.")
+        raise DataError(f"{path} needs a value for each of the {len(classes)} classes, got {values.shape}.")
     mean, _, _ = statistics(values[np.isfinite(values)])
     columns = min(3, -(-len(classes) // 25))
     lines = -(-len(classes) // columns)
@@ -46,28 +44,26 @@ def sweep_bars(
     metric: str,
     references: Mapping[str, float] | None = None,
 ) -> None:
-    """Draw a bar for each row of a sweep: the mean over its seeds and their sample standard deviation, with a
-    dot for each seed.
+    """Plots for each row of a sweep the mean over its seeds, their sample standard deviation, and a dot for each seed.
 
-    values: row -> the metric of each seed, >= 0; empty for a row that has not run. references: row -> the
-    number to compare it with, e.g. a paper's; other rows' are left out.
+    values: row -> the metric of each seed, >= 0; empty for a row that has not run. references: row -> the value to
+    compare it with, such as a paper's; those of unknown rows are ignored.
     """
     if not values:
-        raise DataError(f"{path} cannot be drawn: the sweep has no rows.")
+        raise DataError(f"{path} cannot be plotted: the sweep has no rows.")
     names, texts = list(values), [format_value(metric, seeds) for seeds in values.values()]
     means, deviations = _means_and_deviations(values.values())
     with style.drawing(path, 5.5, 0.8 + 0.27 * len(values)) as figure:
         axes = figure.subplots()
         _bars(axes, names, means, texts)
         axes.errorbar(means, range(len(names)), xerr=deviations, fmt="none", ecolor="black", elinewidth=1, capsize=2.5)
-        # Under the middle, where the error bar is.
+        # Below the middle of the bar, where the error bar is.
         seeds = [(value, row + 0.2) for row, name in enumerate(names) for value in values[name] if value is not None]
         axes.plot(*np.reshape(seeds, (-1, 2)).T, "o", color=style.PALETTE[0], markersize=2.5, label="one seed")
-        found = [(references[name], row) for row, name in enumerate(names) if name in (references or {})]
-        if found:
-            axes.plot(
-                *np.transpose(found), "|", color=style.PALETTE[1], markersize=12, markeredgewidth=2, label="reference"
-            )
+        references = references or {}
+        if lines := [(references[name], row) for row, name in enumerate(names) if name in references]:
+            colour = style.PALETTE[1]
+            axes.plot(*np.transpose(lines), "|", color=colour, markersize=12, markeredgewidth=2, label="reference")
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(left=0)
         style.label_metric(axes.xaxis, metric)
@@ -75,23 +71,22 @@ def sweep_bars(
 
 
 def group_bars(
-    values: Mapping[str, np.ndarray], path: str | Path, *, groups: Sequence[str], metric: str = "accuracy"
+    values: Mapping[str, ArrayLike], path: str | Path, *, groups: Sequence[str], metric: str = "accuracy"
 ) -> None:
-    """Draw a group of bars, one for each row of a sweep, for each class or other part of a whole.
+    """Plots a group of bars for each class (or other group), one bar for each row of a sweep; many in several lines.
 
-    values: row -> (groups,) numbers, or (seeds, groups), of which the mean and the sample standard deviation
-    are drawn. Many groups are drawn one line of bars under the other.
+    values: row -> (groups,) values, or (seeds, groups), shown as mean and sample standard deviation.
     """
     rows = {name: np.atleast_2d(np.asarray(row, float)) for name, row in values.items()}
     if not rows or not len(groups) or any(row.shape[1:] != (len(groups),) for row in rows.values()):
         shapes = {name: row.shape for name, row in rows.items()}
-        raise DataError(f"{path} needs (seeds, {len(groups)}) numbers for each row, got {shapes}.")
-    lines = -(-len(groups) * len(rows) // _MOST)
+        raise DataError(f"{path} needs (seeds, {len(groups)}) values for each row, got {shapes}.")
+    lines = -(-len(groups) * len(rows) // _BARS)
     per_line = -(-len(groups) // lines)
     width = 0.8 / len(rows)
     colours = len(style.PALETTE)
-    names = [style.cut(name, _NAME, _SIZE) for name in groups]
-    tallest = max(style.text_width(name, _SIZE) for name in names)
+    names = [style.cut(name, style.NAME, style.SMALL) for name in groups]
+    tallest = max(style.text_width(name, style.SMALL) for name in names)
     with style.drawing(path, 7.0, 0.3 + lines * (1.6 + tallest)) as figure:
         for line, axes in enumerate(figure.subplots(lines, 1, sharey=True, squeeze=False)[:, 0]):
             part = range(line * per_line, min((line + 1) * per_line, len(groups)))
@@ -109,9 +104,9 @@ def group_bars(
                     linewidth=0,
                     label=name,
                 )
-            upright = tallest > 6.0 / per_line
-            axes.set_xticks(range(len(part)), [names[group] for group in part], fontproperties=style.font(_SIZE))
-            axes.tick_params(axis="x", length=0, rotation=90 if upright else 0)
+            vertical = tallest > 6.0 / per_line
+            axes.set_xticks(range(len(part)), [names[group] for group in part], fontproperties=style.font(style.SMALL))
+            axes.tick_params(axis="x", length=0, rotation=90 if vertical else 0)
             axes.grid(axis="x", visible=False)
             axes.set_xlim(-0.6, per_line - 0.4)
             style.label_metric(axes.yaxis, metric)
@@ -120,31 +115,24 @@ def group_bars(
 
 
 def _means_and_deviations(rows: Iterable[Sequence[float | None]]) -> tuple[np.ndarray, np.ndarray]:
-    """Over the seeds of each row; NaN where there is none, which is not drawn."""
+    """Over the seeds of each row; NaN, which is not plotted, where there is none."""
     means, deviations, _ = np.transpose([statistics(seeds) for seeds in rows])
     return np.where(np.isfinite(means), means, np.nan), deviations
 
 
-def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], texts: Sequence[str]) -> None:
-    """A bar under the other, its name to the left and its number to the right."""
-    axes.barh(range(len(names)), values, color=_BAR, height=0.7)
-    axes.set_yticks(range(len(names)), [style.cut(name, _NAME, _SIZE) for name in names])
-    axes.tick_params(axis="y", length=0, labelsize=_SIZE)
+def _bars(axes: Axes, names: Sequence[str], values: np.ndarray, texts: Sequence[str]) -> None:
+    """Horizontal bars, each with its name to the left and its value as text to the right."""
+    axes.barh(range(len(names)), values, color=style.PALETTE[4], height=0.7)
+    axes.set_yticks(range(len(names)), [style.cut(name, style.NAME, style.SMALL) for name in names])
+    axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
     axes.grid(axis="y", visible=False)
     for row, text in enumerate(texts):
-        axes.annotate(
-            text,
-            (1, row),
-            (4, 0),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            va="center",
-            size=_SIZE,
-        )
+        edge = ("axes fraction", "data")
+        axes.annotate(text, (1, row), (4, 0), xycoords=edge, textcoords="offset points", va="center", size=style.SMALL)
 
 
 def _short(metric: str, value: float) -> str:
-    """A number beside its bar; the axis says if it is in percent."""
+    """The text beside a bar; the axis says whether it is in percent."""
     if not np.isfinite(value):
         return "–"
     return f"{100 * value:.1f}" if "accuracy" in metric else f"{value:.3f}"

@@ -7,35 +7,33 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, PowerNorm
+from numpy.typing import ArrayLike
 
 from jaxcv.errors import DataError
 from jaxcv.report import style
 from jaxcv.report.tables import statistics
 
-_NAME = 1.5  # inches at most for the name of a class
-
 
 def confusion_matrix(
-    counts: np.ndarray,
+    counts: ArrayLike,
     path: str | Path,
     *,
     classes: Sequence[str],
-    scores: Mapping[str, Sequence[float]] | None = None,
+    scores: Mapping[str, ArrayLike] | None = None,
     unit: str = "examples",
 ) -> None:
-    """Draw what each true class (down) is predicted as (across), in parts of the true class's examples.
+    """Plots how often each true class (row) is predicted as each class (column), as shares of the true class.
 
-    counts: (classes, classes) numbers of examples >= 0. The colour goes with the square root, so that rare
-    confusions show; cells hold whole percents where they are large enough. A class without examples is grey.
-    scores: columns to the right, e.g. {"AP": ..., "IoU": ...}, of (classes,) numbers in [0, 1]; under each its mean
-    over the classes that are not NaN. unit: what is counted, e.g. "pixels".
+    counts: (classes, classes) numbers >= 0. The colour scale is that of the square root, so that rare confusions
+    show; cells have percentages where they are large enough. A class without examples is grey. scores: columns to the
+    right, e.g. {"AP": ..., "IoU": ...}, of (classes,) values in [0, 1], with their mean, which ignores NaN, below.
+    unit: what is counted, e.g. "pixels".
     """
-    counts = np.asarray(counts, float)
-    scores = {name: np.asarray(column, float) for name, column in (scores or {}).items()}
-    n = len(classes)
+    counts, n = np.asarray(counts, float), len(classes)
+    columns = {name: np.asarray(values, float) for name, values in (scores or {}).items()}
     if counts.shape != (n, n) or n < 2:
         raise DataError(f"{path} needs a matrix of {n} x {n} counts for {n} classes, at least 2, got {counts.shape}.")
-    for name, column in scores.items():
+    for name, column in columns.items():
         if column.shape != (n,):
             raise DataError(f"{path} needs {name} for each of the {n} classes, got {column.shape}.")
     totals = counts.sum(1, keepdims=True)
@@ -43,20 +41,20 @@ def confusion_matrix(
 
     cell = np.clip(6 / n, 0.085, 0.5)  # inches
     size = min(7.0, 0.75 * 72 * cell)  # points
-    names = [style.cut(name, _NAME, size) for name in classes]
-    means = {name: statistics(column[np.isfinite(column)])[0] for name, column in scores.items()}
+    names = [style.cut(name, style.NAME, size) for name in classes]
+    means = {name: statistics(column[np.isfinite(column)])[0] for name, column in columns.items()}
     labels = names + [f"{name}, mean {_decimals(mean)}" for name, mean in means.items()]
     beside, longest = (max(style.text_width(text, size) for text in texts) for texts in (names, labels))
-    upright = longest > 0.9 * cell
-    below = longest if upright else size / 72
-    wide = max(1, 1.3 * style.text_width("0.00", size) / cell)  # a score, in cells
-    edges = n - 0.2 + wide * np.arange(len(scores) + 1)  # of the scores, to the right of a gap
-    right = edges[-1] if scores else n - 0.5
+    vertical = longest > 0.9 * cell
+    below = longest if vertical else size / 72
+    wide = max(1, 1.3 * style.text_width("0.00", size) / cell)  # cells that a score takes
+    edges = n - 0.2 + wide * np.arange(len(columns) + 1)  # of the scores, to the right of a gap
+    right = edges[-1] if columns else n - 0.5
     inches = cell * (right + 0.5) + beside + 1.3, cell * n + below + 0.8
     with style.drawing(path, *inches, layout="compressed") as figure:
         axes = figure.subplots()
         cells = axes.imshow(parts, cmap=_colours("Blues"), norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
-        for left, column in zip(edges, scores.values()):
+        for left, column in zip(edges, columns.values()):
             extent = left, left + wide, n - 0.5, -0.5
             axes.imshow(
                 column[:, None], cmap=_colours("Greens"), vmin=0, vmax=1, extent=extent, interpolation="nearest"
@@ -66,7 +64,7 @@ def confusion_matrix(
         axes.set_xlim(-0.5, right)
         axes.set_ylim(n - 0.5, -0.5)
         ticks = [*range(n), *(edges[:-1] + wide / 2)]
-        axes.set_xticks(ticks, labels, fontproperties=style.font(size), rotation=90 if upright else 0)
+        axes.set_xticks(ticks, labels, fontproperties=style.font(size), rotation=90 if vertical else 0)
         axes.set_yticks(range(n), names, fontproperties=style.font(size))
         axes.tick_params(length=0)
         axes.grid(visible=False)
@@ -74,28 +72,24 @@ def confusion_matrix(
         axes.set_xlabel("predicted class", x=0.5 * n / (right + 0.5))
         axes.set_ylabel("true class")
         axes.set_title(f"accuracy {100 * np.trace(counts) / max(counts.sum(), 1):.2f} % of {counts.sum():.0f} {unit}")
-        bar = figure.colorbar(
-            cells, ticks=[0, 0.05, 0.2, 0.5, 1], aspect=25, format=lambda part, _: f"{100 * part:.0f}"
-        )
+        ticks = [0, 0.05, 0.2, 0.5, 1]
+        bar = figure.colorbar(cells, ticks=ticks, aspect=25, format=lambda part, _: f"{100 * part:.0f}")
         bar.set_label("of the true class (%)")
         bar.outline.set_visible(False)
         if style.text_width("100", 6.5) < 0.8 * cell:
             for (row, column), part in np.ndenumerate(parts):
                 if part > 0:
-                    _number(axes, column, row, _percent(part), white=part > 0.4)
+                    percent = "<1" if part < 0.01 else f"{100 * part:.0f}"
+                    _number(axes, column, row, percent, white=part > 0.4)
 
 
 def _colours(name: str) -> Colormap:
-    """Of numbers in [0, 1], grey for NaN."""
+    """A colour map that is grey for NaN."""
     return colormaps[name].with_extremes(bad="#bbbbbb")
 
 
 def _number(axes: Axes, x: float, y: float, text: str, *, white: bool, size: float = 6.5) -> None:
     axes.text(x, y, text, ha="center", va="center", color="white" if white else "black", size=size)
-
-
-def _percent(part: float) -> str:
-    return "<1" if part < 0.01 else f"{100 * part:.0f}"
 
 
 def _decimals(score: float) -> str:

@@ -1,4 +1,4 @@
-"""Line charts over the step: the metrics of a run, its schedules, and one metric of several runs."""
+"""Line charts over the step: all metrics of a run, its schedules, one metric of several runs."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -19,41 +19,42 @@ _LINES = ("-", "--", ":", "-.")
 
 
 def curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
-    """Draw the metrics of a run (the rows of `read_metrics`) over the step, one panel for each metric's name.
+    """Plots the metrics of a run (the rows of `read_metrics`) over the step, a panel for each metric.
 
-    The splits of a metric (the part of its key before the first slash) share its panel; a dense series is
-    drawn faintly under its running mean. Keys under `time/` are left out.
+    A panel has a line for each split. A long series is faint, under its running mean. Keys under `time/` are left out.
     """
     keys = sorted({key for row in rows for key in row if key != "step" and not key.startswith("time/")})
-    named: dict[str, dict[str, str]] = {}  # name -> split -> key
+    metrics: dict[str, dict[str, str]] = {}  # name -> split -> key
     for key in keys:
         split, name = key.split("/", 1) if "/" in key else ("", key)
-        named.setdefault(name, {})[split] = key
-    if not named:
-        raise DataError(f"{path} cannot be drawn: the run has logged no metrics yet.")
-
-    count = len(named)
+        metrics.setdefault(name, {})[split] = key
+    if not metrics:
+        raise DataError(f"{path} cannot be plotted: the run has logged no metrics yet.")
+    splits = sorted({split for keys in metrics.values() for split in keys}, key=_split_order)
+    others = cycle(style.PALETTE[3:])
+    colours = {split: _SPLITS[split] if split in _SPLITS else next(others) for split in splits}
+    count = len(metrics)
     columns = 2 if count in (2, 4) else min(3, count)
     lines = -(-count // columns)
-    with style.drawing(path, 3.0 * columns + 0.4, 2.1 * lines + 0.3) as figure:
-        panels = _panels(figure, count, lines, columns, last_step=max(row["step"] for row in rows))
-        colours = dict(_SPLITS)
-        others = cycle(style.PALETTE[3:])
-        shown = {}
-        for name, axes in zip(sorted(named, key=_importance), panels):
-            for split in sorted(named[name], key=_split_order):
-                colour = colours[split] if split in colours else colours.setdefault(split, next(others))
-                _line(axes, *series(rows, named[name][split]), colour)
-                shown[split] = Line2D([], [], color=colour, label=split)
+    last_step = max(1, *(row["step"] for row in rows))
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02)
+    with style.drawing(path, 3.0 * columns + 0.4, 2.1 * lines + 0.3, layout=layout) as figure:
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for axes in panels[count:]:
+            axes.remove()
+        for name, axes in zip(sorted(metrics, key=_importance), panels):
+            _step_axis(axes)
+            axes.set_xlim(-0.02 * last_step, 1.02 * last_step)
+            for split in sorted(metrics[name], key=_split_order):
+                _line(axes, *series(rows, metrics[name][split]), colours[split])
             style.label_metric(axes.yaxis, name)
-        handles = [shown[split] for split in sorted(shown, key=_split_order) if split]
+        handles = [Line2D([], [], color=colours[split], label=split) for split in splits if split]
         if handles:
             figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.5)
 
 
 def schedules(named: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path) -> None:
-    """Draw schedules over the whole run, one under the other: name -> (steps, values), e.g. the learning
-    rate."""
+    """Plots schedules over the whole run, a panel each: name, such as learning_rate -> (steps, values)."""
     with style.drawing(path, 5.5, 0.5 + 1.5 * len(named)) as figure:
         panels = figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0]
         for (name, (steps, values)), axes in zip(named.items(), panels):
@@ -68,10 +69,12 @@ def schedules(named: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Pa
 def compare_runs(
     runs: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, metric: str, over: str = "step"
 ) -> None:
-    """Draw one metric of several runs over the step in one panel: run -> (steps, values), as `series` reads
-    them. metric: what the values are, e.g. "val/accuracy". over: what the steps are."""
+    """Plots one metric of several runs in one panel.
+
+    runs: name -> (steps, values), as `series` reads them. metric: such as "val/accuracy". over: what the steps are.
+    """
     if not any(len(steps) for steps, _ in runs.values()):
-        raise DataError(f"{path} cannot be drawn: no run has logged {metric} yet.")
+        raise DataError(f"{path} cannot be plotted: no run has logged {metric} yet.")
     with style.drawing(path, 5.5, 3.4) as figure:
         axes = figure.subplots()
         columns = style.legend_columns(list(runs), 5.0, style.LEGEND)
@@ -86,21 +89,10 @@ def compare_runs(
         figure.legend(loc="outside upper left", ncols=columns, handlelength=2.5)
 
 
-def _panels(figure: Figure, count: int, lines: int, columns: int, *, last_step: int) -> list[Axes]:
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
-    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for axes in panels[count:]:
-        axes.remove()
-    for axes in panels[:count]:
-        _step_axis(axes)
-        margin = 0.02 * max(last_step, 1)
-        axes.set_xlim(-margin, max(last_step, 1) + margin)
-    return panels[:count]
-
-
-def _line(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, *, dash="-", label=None) -> None:
-    """One series: dots where there are few values, a faint line under its running mean where there are
-    many."""
+def _line(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, *, dash: str = "-", label: str | None = None
+) -> None:
+    """Plots one series: with dots where it is short, faint under its running mean where it is long."""
     values = np.where(np.isfinite(values), values, np.nan)
     if len(values) >= 60:
         axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3, linestyle=dash)
@@ -110,7 +102,7 @@ def _line(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, *, das
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean of the `width` finite values around each; nan where there is none."""
+    """The mean of the `width` finite values around each; NaN where there is none."""
     window = np.ones(2 * (width // 2) + 1)
     finite = np.isfinite(values)
     total = np.convolve(np.where(finite, values, 0.0), window, mode="same")

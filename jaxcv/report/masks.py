@@ -1,10 +1,12 @@
-"""Masks in the colours of their classes, beside their images and over them."""
+"""Masks in the colours of their classes, beside and over their images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from jaxcv.errors import DataError
@@ -12,46 +14,41 @@ from jaxcv.report import style
 
 _STRIPES = np.array([[255, 255, 255], [150, 150, 150]], np.uint8)  # where a label is ignored
 _EDGE = "#cccccc"  # around what may be white
-_PANEL = 1.7  # inches of an image's longer side
-_NAME = 1.5  # inches at most for the name of a class
-_SIZE = 7  # points
+_PANEL = 1.7  # inches of an image's long side
 
 
-def paint(mask: np.ndarray, palette: np.ndarray, *, ignore: int = 255) -> np.ndarray:
+def paint(mask: np.ndarray, palette: ArrayLike, *, ignore: int = 255) -> np.ndarray:
     """A mask as a picture: ints (..., h, w) -> uint8 (..., h, w, 3).
 
-    palette: (classes, 3) ints in [0, 255], each class's red, green and blue. Pixels with the label `ignore` are
+    palette: (classes, 3) ints in [0, 255], the red, green and blue of each class. Pixels with the label `ignore` are
     striped. Raises DataError for any other label that is not below the number of classes.
     """
-    mask, palette = np.asarray(mask), np.asarray(palette)
-    if palette.shape[1:] != (3,) or palette.dtype.kind not in "iu":
-        raise DataError(f"a palette must be (classes, 3) ints, got {palette.shape} {palette.dtype}.")
+    mask, colours = np.asarray(mask), np.asarray(palette)
+    if colours.shape[1:] != (3,) or colours.dtype.kind not in "iu":
+        raise DataError(f"a palette must be (classes, 3) ints, got {colours.shape} {colours.dtype}.")
     ignored = mask == ignore
-    strange = mask[~ignored & ((mask < 0) | (mask >= len(palette)))]
-    if strange.size:
-        raise DataError(f"a mask has the label {strange[0]}, expected 0 to {len(palette) - 1}, or {ignore} to ignore.")
+    unknown = mask[~ignored & ((mask < 0) | (mask >= len(colours)))]
+    if unknown.size:
+        raise DataError(f"a mask has the label {unknown[0]}, expected 0 to {len(colours) - 1}, or {ignore} to ignore.")
     h, w = mask.shape[-2:]
     y, x = np.ogrid[:h, :w]
     stripes = _STRIPES[(x + y) // (2 + max(h, w) // 64) % 2]
-    return np.where(ignored[..., None], stripes, palette.astype(np.uint8)[np.where(ignored, 0, mask)])
+    return np.where(ignored[..., None], stripes, colours.astype(np.uint8)[np.where(ignored, 0, mask)])
 
 
 def overlay(
-    image: np.ndarray, mask: np.ndarray, palette: np.ndarray, *, ignore: int = 255, alpha: float = 0.5
+    image: np.ndarray, mask: np.ndarray, palette: ArrayLike, *, ignore: int = 255, alpha: float = 0.5
 ) -> np.ndarray:
-    """An image under its mask's colours, which are full along the borders between labels: uint8 (..., h, w, 3).
+    """An image blended with the colours of its mask, opaque along the borders between labels: uint8 (..., h, w, 3).
 
-    image: uint8 (..., h, w, 1 or 3). alpha: the part of the mask's colour, in [0, 1]. Else as for `paint`.
+    image: uint8 (..., h, w, 1 or 3). alpha: opacity of the mask, in [0, 1]. Other arguments as for `paint`.
     """
-    part = np.where(_borders(np.asarray(mask)), 1, alpha)[..., None]
-    return np.rint(image + part * (paint(mask, palette, ignore=ignore) - np.asarray(image, float))).astype(np.uint8)
+    opacity = np.where(_borders(np.asarray(mask)), 1, alpha)[..., None]
+    return np.rint(image + opacity * (paint(mask, palette, ignore=ignore) - np.asarray(image, float))).astype(np.uint8)
 
 
-def save_prediction(path: Path, image: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> None:
-    """Writes PATH.png, the mask uint8 (h, w) as labels with the palette, and PATH_overlay.png, the image under it.
-
-    Arguments as for `overlay`.
-    """
+def save_prediction(mask: np.ndarray, path: Path, *, image: np.ndarray, palette: ArrayLike) -> None:
+    """Writes PATH.png, the labels of the mask uint8 (h, w) with the palette, and PATH_overlay.png, see `overlay`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = Image.fromarray(mask)
     labels.putpalette(np.asarray(palette, np.uint8).tobytes())
@@ -61,63 +58,50 @@ def save_prediction(path: Path, image: np.ndarray, mask: np.ndarray, palette: np
 
 def mask_panels(
     images: np.ndarray,
-    masks: Mapping[str, np.ndarray],
     path: str | Path,
     *,
+    masks: Mapping[str, np.ndarray],
     names: Sequence[str],
     classes: Sequence[str],
-    palette: np.ndarray,
+    palette: ArrayLike,
     ignore: int = 255,
 ) -> None:
-    """Draw a row for each image, with the image and its masks in the colours of their classes.
+    """Saves a row for each image: the image, and its masks in the colours of their classes.
 
-    images: uint8 n h w c, c 1 or 3. masks: title of a column -> ints n h w, e.g. {"truth": ..., "step 500": ...}.
-    names: of the images. palette, ignore: as for `paint`.
+    images: uint8 (n, h, w, c), c 1 or 3. masks: title of a column -> ints (n, h, w), e.g. {"truth": ..., "step 500":
+    ...}. names: of the images. palette, ignore: as for `paint`.
     """
-    _check(images, masks, path, names, classes, palette)
-    painted = {title: paint(mask, palette, ignore=ignore) for title, mask in masks.items()}
-    _panels({"image": images}, painted, path, names=names, legend=_legend(classes, palette, ignore, masks))
+
+    def render(mask: np.ndarray) -> np.ndarray:
+        return paint(mask, palette, ignore=ignore)
+
+    # Shrunk without smoothing, which would mix the colours of classes.
+    _panels(images, path, masks, names, classes, palette, ignore, render, "nearest")
 
 
 def overlay_panels(
     images: np.ndarray,
-    masks: Mapping[str, np.ndarray],
     path: str | Path,
     *,
+    masks: Mapping[str, np.ndarray],
     names: Sequence[str],
     classes: Sequence[str],
-    palette: np.ndarray,
+    palette: ArrayLike,
     ignore: int = 255,
     alpha: float = 0.5,
 ) -> None:
-    """Draw a row for each image, with the image and its masks over it; arguments as for `mask_panels` and
-    `overlay`."""
-    _check(images, masks, path, names, classes, palette)
-    over = {title: overlay(images, mask, palette, ignore=ignore, alpha=alpha) for title, mask in masks.items()}
-    _panels({"image": images, **over}, {}, path, names=names, legend=_legend(classes, palette, ignore, masks))
+    """Saves a row for each image: the image, and its masks over it. Arguments as for `mask_panels` and `overlay`."""
 
+    def render(mask: np.ndarray) -> np.ndarray:
+        return overlay(images, mask, palette, ignore=ignore, alpha=alpha)
 
-def _check(
-    images: np.ndarray,
-    masks: Mapping[str, np.ndarray],
-    path: str | Path,
-    names: Sequence[str],
-    classes: Sequence[str],
-    palette: np.ndarray,
-) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names) or not images.size:
-        raise DataError(f"{path} needs uint8 ({len(names)}, h, w, c) images, got {images.dtype} {images.shape}.")
-    for title, mask in masks.items():
-        if mask.shape != images.shape[:3]:
-            raise DataError(f"{path} needs {images.shape[:3]} masks in {title!r}, got {mask.shape}.")
-    if len(palette) != len(classes):
-        raise DataError(f"{path} needs a colour for each of the {len(classes)} classes, got {len(palette)}.")
+    _panels(images, path, masks, names, classes, palette, ignore, render, "auto")
 
 
 def _borders(mask: np.ndarray) -> np.ndarray:
-    """Where the label is another a little to the left or right, above or below: bool (..., h, w)."""
+    """Where the label changes a little to the left or right, above or below: bool (..., h, w)."""
     border = np.zeros(mask.shape, bool)
-    width = 1 + max(mask.shape[-2:]) // 512  # of one side: to be seen in large pictures too
+    width = 1 + max(mask.shape[-2:]) // 512  # of one side, so that it is seen in large pictures too
     for axis in (-2, -1):
         along, labels = np.moveaxis(border, axis, 0), np.moveaxis(mask, axis, 0)
         differs = labels[width:] != labels[:-width]
@@ -126,57 +110,60 @@ def _borders(mask: np.ndarray) -> np.ndarray:
     return border
 
 
-def _legend(
-    classes: Sequence[str], palette: np.ndarray, ignore: int, masks: Mapping[str, np.ndarray]
-) -> list[tuple[str, dict]]:
-    """Name and look of each class, and last of what is ignored if it is a class or in the masks."""
-    names = [style.cut(name, _NAME, _SIZE) for name in classes]
-    looks = [(name, {"facecolor": np.divide(colour, 255), "edgecolor": _EDGE}) for name, colour in zip(names, palette)]
+def _legend(classes: Sequence[str], colours: np.ndarray, ignore: int, masks: Mapping[str, np.ndarray]) -> list[Patch]:
+    """A patch for each class, and at the end one for what is ignored, if that is a class or in the masks."""
+    names = [style.cut(name, style.NAME, style.SMALL) for name in classes]
     light, dark = _STRIPES / 255
-    striped = {"facecolor": light, "edgecolor": dark, "hatch": "/////"}
+    ignored = {"facecolor": light, "edgecolor": dark, "hatch": "/////", "linewidth": 0.6}
+    patches = [
+        Patch(label=name, facecolor=colour / 255, edgecolor=_EDGE, linewidth=0.6)
+        for i, (name, colour) in enumerate(zip(names, colours))
+        if i != ignore
+    ]
     if ignore < len(names):
-        looks.pop(ignore)
-        looks.append((f"{names[ignore]} (ignored)", striped))
-    elif any((mask == ignore).any() for mask in masks.values()):
-        looks.append(("ignored", striped))
-    return looks
+        return [*patches, Patch(label=f"{names[ignore]} (ignored)", **ignored)]
+    if any((mask == ignore).any() for mask in masks.values()):
+        return [*patches, Patch(label="ignored", **ignored)]
+    return patches
 
 
 def _panels(
-    pictures: Mapping[str, np.ndarray],
-    flat: Mapping[str, np.ndarray],
+    images: np.ndarray,
     path: str | Path,
-    *,
+    masks: Mapping[str, np.ndarray],
     names: Sequence[str],
-    legend: Sequence[tuple[str, dict]],
+    classes: Sequence[str],
+    palette: ArrayLike,
+    ignore: int,
+    render: Callable[[np.ndarray], np.ndarray],
+    interpolation: str,
 ) -> None:
-    """A row for each name, a column for each title -> n h w 3. Where large ones are shrunk, `pictures` are smoothed
-    and `flat` ones are not: their colours mean something."""
-    columns = [(title, images, "auto") for title, images in pictures.items()]
-    columns += [(title, images, "nearest") for title, images in flat.items()]
-    h, w = columns[0][1].shape[1:3]
+    """A row for each image, with a column for each mask as `render` shows it."""
+    colours = np.asarray(palette)
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names) or not images.size:
+        raise DataError(f"{path} needs uint8 ({len(names)}, h, w, c) images, got {images.dtype} {images.shape}.")
+    for title, mask in masks.items():
+        if mask.shape != images.shape[:3]:
+            raise DataError(f"{path} needs {images.shape[:3]} masks in {title!r}, got {mask.shape}.")
+    if len(colours) != len(classes):
+        raise DataError(f"{path} needs a colour for each of the {len(classes)} classes, got {len(colours)}.")
+    columns = [("image", images, "auto"), *((title, render(mask), interpolation) for title, mask in masks.items())]
+    patches = _legend(classes, colours, ignore, masks)
+    h, w = images.shape[1:3]
     height, width = _PANEL * h / max(h, w), _PANEL * w / max(h, w)
     inches = max(3.5, 0.25 + len(columns) * (width + 0.04))
-    per_line = style.legend_columns([name for name, _ in legend], inches, _SIZE)
-    tall = 0.35 + len(names) * (height + 0.04) + 0.15 * -(-len(legend) // per_line)
-    with style.drawing(path, inches, tall, layout="compressed") as figure:
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    per_line = style.legend_columns([str(patch.get_label()) for patch in patches], inches, style.SMALL)
+    tall = 0.35 + len(names) * (height + 0.04) + 0.15 * -(-len(patches) // per_line)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0, compress=True)
+    with style.drawing(path, inches, tall, layout=layout) as figure:
         grid = figure.subplots(len(names), len(columns), squeeze=False)
         for line, (name, panels) in enumerate(zip(names, grid)):
-            for axes, (_, images, interpolation) in zip(panels, columns):
-                axes.imshow(np.broadcast_to(images[line], (h, w, 3)), interpolation=interpolation)
+            for axes, (_, pictures, interpolation) in zip(panels, columns):
+                axes.imshow(np.broadcast_to(pictures[line], (h, w, 3)), interpolation=interpolation)
                 axes.set_xticks([])
                 axes.set_yticks([])
                 axes.spines[:].set(visible=True, color=_EDGE)
-            panels[0].set_ylabel(style.cut(name, height, _SIZE), fontproperties=style.font(_SIZE))
+            panels[0].set_ylabel(style.cut(name, height, style.SMALL), fontproperties=style.font(style.SMALL))
         for axes, (title, _, _) in zip(grid[0], columns):
             axes.set_title(style.cut(title, width, 8))
-        figure.legend(
-            handles=[Patch(label=name, linewidth=0.6, **look) for name, look in legend],
-            loc="outside lower center",
-            ncols=per_line,
-            prop=style.font(_SIZE),
-            handlelength=1.4,
-            handletextpad=0.5,
-            columnspacing=1.2,
-        )
+        style.legend_below(figure, patches, per_line)

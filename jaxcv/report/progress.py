@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a bar on a terminal, a plain line now and then anywhere else."""
+"""The progress of a run: a bar on a terminal, elsewhere a plain line now and then."""
 
 import math
 import time
@@ -13,16 +13,16 @@ from rich.console import Console
 
 class _Mark(NamedTuple):
     step: int
-    time: float  # seconds of training until here: without what was paused
-    wait: float  # of which seconds waited for data
+    time: float  # seconds of training so far, without pauses
+    wait: float  # of them, seconds of waiting for data
 
 
 class Progress:
-    """The progress of a run of `total` steps, from `start`; a context manager.
+    """The progress of a run of `total` steps, from step `start`; a context manager.
 
-    images_per_step: the global batch size, for the rate. interval: the least seconds between two plain lines
-    (the first and the last step are always told). window: rates are those of the last so many seconds of
-    training. console: rich's; the standard output by default. clock: seconds, monotonic.
+    images_per_step: the global batch size, for the rate. interval: seconds between two plain lines, at least; the first
+    and the last step are always printed. window: seconds of training that rates are averaged over. console: by default
+    the standard output. clock: seconds, monotonic.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Progress:
         self._interval, self._window, self._clock = interval, window, clock
         self._console = console or Console()
         self._step, self._text = start, ""
-        self._frozen: float | None = None  # the training time at which it stands still, while paused
+        self._frozen: float | None = None  # the training time at which the clock is stopped, while paused
         self._lost = 0.0  # seconds paused so far
         self._marks: deque[_Mark] = deque()
         self._updated = False
-        self._told: float | None = None  # when the last plain line was printed,
-        self._told_step: int | None = None  # and the step it told of
+        self._printed: float | None = None  # when the last plain line was printed,
+        self._printed_step: int | None = None  # and its step
         self._bar = None
         if self._console.is_interactive:
             self._bar = bars.Progress(
@@ -53,7 +53,7 @@ class Progress:
                 bars.BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
                 bars.TextColumn("{task.fields[text]}", markup=False),
                 console=self._console,
-                auto_refresh=False,  # redrawn by update, say and paused alone: no thread
+                auto_refresh=False,  # only update, say and paused redraw it: no thread
                 expand=True,
             )
 
@@ -68,19 +68,18 @@ class Progress:
         if self._bar:
             self._draw(self._text)
             self._bar.stop()
-        elif self._updated and self._told_step != self._step:  # stopped before the last step
+        elif self._updated and self._printed_step != self._step:  # stopped before the last step
             self._line(self._text)
 
     def update(self, step: int, metrics: Mapping[str, float], wait: float) -> None:
-        """Tell that `step` steps are done. metrics: its `loss` (or `train/loss`) is shown. wait: the seconds
-        waited for data since the last update."""
+        """Shows that `step` steps are done, and the `loss` in `metrics`. wait: seconds waited for data since the last
+        update."""
         now = self._training_time()
         self._step = step
         self._marks.append(_Mark(step, now, self._marks[-1].wait + wait))
         while len(self._marks) > 2 and self._marks[1].time <= now - self._window:
             self._marks.popleft()
-        loss = metrics.get("loss", metrics.get("train/loss"))
-        parts = [] if loss is None else [f"loss {_loss(float(loss))}"]
+        parts = [f"loss {_loss(metrics['loss'])}"] if "loss" in metrics else []
         self._text = "  ".join([*parts, *self._rates()])
         self._draw(self._text)
         if not self._bar and (not self._updated or step >= self._total or self._due()):
@@ -89,24 +88,23 @@ class Progress:
 
     @property
     def images_per_second(self) -> float:
-        """Images trained on per second over the window; nan before the first update."""
+        """Training images per second over the window; NaN before the first update."""
         first, last = self._marks[0], self._marks[-1]
         return (last.step - first.step) * self._images / (last.time - first.time or math.nan)
 
     @property
     def wait_fraction(self) -> float:
-        """The part of the training time, in [0, 1], spent waiting for data over the window; nan at first."""
+        """The share of the training time in [0, 1] spent waiting for data over the window; NaN at first."""
         first, last = self._marks[0], self._marks[-1]
-        return min((last.wait - first.wait) / (last.time - first.time or math.nan), 1.0)  # nan stays
+        return min((last.wait - first.wait) / (last.time - first.time or math.nan), 1.0)  # NaN stays NaN
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Prints a line, above the bar if there is one."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def paused(self, word: str) -> Iterator[None]:
-        """Leave the time inside out of the rates and show what it goes into: `with
-        progress.paused("evaluating"):`. May be nested."""
+        """Shows `word`, e.g. "evaluating", and leaves the time inside out of the rates. May be nested."""
         frozen = self._frozen
         self._frozen = self._training_time()
         self._draw(word)
@@ -125,7 +123,7 @@ class Progress:
 
     def _rates(self) -> list[str]:
         speed = self.images_per_second
-        if not speed > 0:  # nan, or no step done
+        if not speed > 0:  # NaN, or no step done
             return []
         left = (self._total - self._step) * self._images / speed
         rate = f"{speed:.0f}" if speed >= 100 else f"{speed:.3g}"
@@ -140,10 +138,10 @@ class Progress:
             self._bar.update(self._task, completed=self._step, step=self._place(), text=text, refresh=True)
 
     def _due(self) -> bool:
-        return self._told is None or self._clock() - self._told >= self._interval
+        return self._printed is None or self._clock() - self._printed >= self._interval
 
     def _line(self, text: str) -> None:
-        self._told, self._told_step = self._clock(), self._step
+        self._printed, self._printed_step = self._clock(), self._step
         self.say(f"step {self._place()}  {text}".rstrip())
 
 
@@ -152,7 +150,7 @@ def _loss(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds >= 0 as people say them: 45s, 3m12s, 2h05m, 3d04h."""
+    """Seconds >= 0 as people write them: 45s, 3m12s, 2h05m, 3d04h."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)

@@ -1,4 +1,4 @@
-"""What a finished run hands to its task's `draw`."""
+"""What the `draw` of a task gets when a run has finished."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,10 +7,10 @@ import numpy as np
 
 
 class Results(NamedTuple):
-    """The data, the examples and what was predicted for them, and what was evaluated."""
+    """The data, the examples with their predictions, and what was measured."""
 
-    info: Any  # of the data, see jaxcv.data.source.Info
+    info: Any  # jaxcv.data.source.Info
     names: Sequence[str]  # of the examples
     batch: Mapping[str, np.ndarray]  # the examples, stacked
     predictions: Mapping[int, Mapping[str, np.ndarray]]  # step -> `predict` of the examples; the last is reported
-    arrays: Mapping[str, np.ndarray]  # "split/name" -> what was evaluated as an array
+    arrays: Mapping[str, np.ndarray]  # "split/name" -> the measured arrays

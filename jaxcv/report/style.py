@@ -1,22 +1,27 @@
-"""One style for all figures. The same numbers give the same bytes: no times or versions in a file."""
+"""One style for all figures. The same data give the same bytes: a file holds no times or versions."""
 
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.style
+from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcv.store.files import write_atomic
 
-# Okabe & Ito, "Color Universal Design": told apart with any common colour blindness; without their yellow.
+# Okabe & Ito, "Color Universal Design", for any common colour blindness; without their yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DPI = 150
+SMALL = 7  # points
+NAME = 1.5  # inches at most for the name of a class or row
 LEGEND = 7.5  # points
 STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 _STYLE = {
@@ -44,10 +49,12 @@ _STYLE = {
 }
 
 
+Layout = LayoutEngine | Literal["constrained", "compressed"] | None
+
+
 @contextmanager
-def drawing(path: str | Path, width: float, height: float, *, layout: str = "constrained") -> Iterator[Figure]:
-    """A figure of so many inches in our style, whatever the user's matplotlibrc says; saved to `path` in the
-    end."""
+def drawing(path: str | Path, width: float, height: float, *, layout: Layout = "constrained") -> Iterator[Figure]:
+    """A figure of `width` x `height` inches, saved to `path` at the end. The user's matplotlibrc has no effect."""
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
         yield figure
@@ -55,14 +62,14 @@ def drawing(path: str | Path, width: float, height: float, *, layout: str = "con
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write `figure` as a PNG that holds nothing but its pixels and their density."""
+    """Writes `figure` as a PNG that holds only its pixels and their density."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
 
 
 def label_metric(axis: Axis, name: str) -> None:
-    """Name the metric that `axis` shows, an accuracy (a fraction, called so in `name`) in percent."""
+    """Labels `axis` with the metric `name`; an accuracy, a fraction, is shown in percent."""
     if "accuracy" in name:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
         axis.set_label_text(f"{words(name)} (%)")
@@ -72,29 +79,35 @@ def label_metric(axis: Axis, name: str) -> None:
 
 
 def words(name: str) -> str:
-    """A key of a metric as people write it."""
+    """The name of a metric as people write it: "class_iou" is "class IoU"."""
     return " ".join({"iou": "IoU", "miou": "mIoU"}.get(word, word) for word in name.split("_"))
 
 
 def font(size: float) -> FontProperties:
-    """The one font of all figures; size in points."""
+    """The font of all figures; size in points."""
     return FontProperties(family="DejaVu Sans", size=size)
 
 
 def text_width(text: str, size: float) -> float:
-    """Inches of a line of text of `size` points."""
+    """The width in inches of a line of text of `size` points."""
     return RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font(size), ismath=False)[0] / DPI
 
 
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """Adds a legend below the panels."""
+    spacing = {"handlelength": 1.4, "handletextpad": 0.5, "columnspacing": 1.2}
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, prop=font(SMALL), **spacing)
+
+
 def legend_columns(names: Sequence[str], width: float, size: float) -> int:
-    """How many columns a legend of `width` inches has in text of `size` points, so that none stands half empty."""
+    """How many columns fit into a legend of `width` inches in text of `size` points, evenly filled."""
     most = max(1, int(width / (0.5 + max(text_width(name, size) for name in names))))
     lines = -(-len(names) // most)
     return -(-len(names) // lines)
 
 
 def cut(text: str, width: float, size: float) -> str:
-    """`text`, or as much of its start as fits into `width` inches with an ellipsis; size in points."""
+    """`text`, shortened with an ellipsis to fit into `width` inches; size in points."""
     if text_width(text, size) <= width:
         return text
     length = max((n for n in range(1, len(text)) if text_width(text[:n] + "…", size) <= width), default=1)

@@ -1,10 +1,11 @@
-"""Tables of results, for the terminal and for a report."""
+"""Tables of results, for the terminal and for reports."""
 
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -14,8 +15,8 @@ from rich.text import Text
 
 from jaxcv.errors import DataError
 
-# A cell is text, a number, or a list of numbers, one for each seed; None where it is missing.
-Row = Mapping[str, object]  # column -> cell
+Cell = Any  # text, a number, a list of numbers (one for each seed, None where it is missing), or None
+Row = Mapping[str, Cell]  # column -> cell
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -29,18 +30,18 @@ def lower_is_better(metric: str) -> bool:
 
 
 def statistics(values: Sequence[float | None]) -> tuple[float, float, int]:
-    """(mean, sample standard deviation, number) of the values that are not None; NaN where they are too few."""
-    found = np.array([value for value in values if value is not None], float)
+    """(mean, sample standard deviation, number) of the values that are not None; NaN where there are too few."""
+    numbers = np.array([value for value in values if value is not None], float)
     with np.errstate(invalid="ignore"):  # infinities
-        mean = float(found.mean()) if len(found) else np.nan
-        std = float(found.std(ddof=1)) if len(found) > 1 else np.nan
-    return mean, std, len(found)
+        mean = float(numbers.mean()) if len(numbers) else np.nan
+        std = float(numbers.std(ddof=1)) if len(numbers) > 1 else np.nan
+    return mean, std, len(numbers)
 
 
-def format_value(name: str, value: object) -> str:
-    """A number as its metric is read: an accuracy (a fraction, called so in `name`) in percent, a count in
-    full, any other number with 4 significant digits. A list of numbers is their mean ± sample standard
-    deviation, without ± if it holds one. None and an empty list are a dash, text stays text."""
+def format_value(name: str, value: Cell) -> str:
+    """The text of a metric's value: an accuracy, a fraction, in percent; an integer in full; another number with 4
+    significant digits; a list of numbers as mean ± sample standard deviation, or as a number if it has one; None and an
+    empty list as a dash. Text stays as it is."""
     if np.ndim(value):
         return _format_seeds(name, [number for number in value if number is not None])
     if value is None:
@@ -65,41 +66,38 @@ def _format_seeds(name: str, values: Sequence[float]) -> str:
     return f"{text} ± {std:#.2g}" if "e" in text else f"{text} ± {std:.{decimals}f}"
 
 
-def closing_table(
-    title: str, rows: Mapping[str, float | Mapping[str, float]], *, console: Console | None = None
-) -> None:
-    """Print the numbers a run ends with: one row for each metric, with the column `value`, or with the
-    columns that the metric's own mapping names, e.g. {"trained": 0.61, "at init": 0.28, "chance": 0.1}.
+def closing_table(title: str, values: Mapping[str, Cell | Row], *, console: Console | None = None) -> None:
+    """Prints a row for each metric: its value, or several by column, e.g. {"trained": 0.61, "chance": 0.1}.
 
-    Boxed on a terminal, plain aligned text elsewhere. Columns stand in the order of their first appearance.
+    It has a box on a terminal and is plain text elsewhere. Columns are in the order of their first appearance.
     """
     console = console or Console()
-    rows = {name: cells if isinstance(cells, Mapping) else {"value": cells} for name, cells in rows.items()}
+    rows = {name: cells if isinstance(cells, Mapping) else {"value": cells} for name, cells in values.items()}
     columns = list(dict.fromkeys(chain.from_iterable(rows.values())))
-    cells = [
+    lines = [
         [name, *(format_value(name, row[column]) if column in row else "" for column in columns)]
         for name, row in rows.items()
     ]
     if not console.is_interactive:
         right = [False] + [True] * len(columns)
-        lines = ["  ".join(line).rstrip() for line in _aligned([["metric", *columns], *cells], right)]
-        console.print("\n".join([title, *lines]), markup=False, highlight=False, soft_wrap=True)
+        text = ["  ".join(line).rstrip() for line in _aligned([["metric", *columns], *lines], right)]
+        console.print("\n".join([title, *text]), markup=False, highlight=False, soft_wrap=True)
         return
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.ROUNDED)
     table.add_column("metric", overflow="fold")
     for column in columns:
         table.add_column(Text(column), justify="right", no_wrap=True)
-    for row in cells:
-        table.add_row(*map(Text, row))
+    for line in lines:
+        table.add_row(*map(Text, line))
     console.print(table)
 
 
 def to_markdown(rows: Sequence[Row], *, best: Mapping[str, Callable] | None = None) -> str:
-    """A Markdown table, padded so that its source reads well too; a column of numbers stands to the right.
+    """A Markdown table, padded so that its source reads well too; numbers are aligned to the right.
 
-    Columns stand in the order of their first appearance, cells as `format_value` reads them. A last column
-    `seeds` gives the number of seeds of a row; a cell with another number says so: "(n=2)". best: column ->
-    `max` or `min`, of whose means the best is bold.
+    Columns are in the order of their first appearance. Where cells are lists, a last column `seeds` has the largest
+    number of seeds of each row, and a cell with fewer says so: "(n=2)". best: column -> `max` or `min`; the best mean
+    of the column is bold.
     """
     lines, right = _cells(rows, best or {}, "**{}**", lambda text: text.replace("|", "\\|").replace("\n", " "))
     rule = ["--:" if r else "---" for r in right]
@@ -108,13 +106,13 @@ def to_markdown(rows: Sequence[Row], *, best: Mapping[str, Callable] | None = No
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """`to_markdown` of rows whose cells stand in the order of `header`."""
+def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """`to_markdown` of rows whose cells are in the order of `header`."""
     return to_markdown([dict(zip(header, row, strict=True)) for row in rows])
 
 
 def to_latex(rows: Sequence[Row], *, best: Mapping[str, Callable] | None = None) -> str:
-    """What `to_markdown` shows as a LaTeX tabular, which needs the package booktabs."""
+    """The table of `to_markdown` as a LaTeX tabular, which needs the package booktabs."""
     lines, right = _cells(rows, best or {}, r"\textbf{{{}}}", lambda text: text.translate(_LATEX))
     header, *body = [f"{' & '.join(line)} \\\\\n" for line in _aligned(lines, right)]
     columns = "".join("r" if r else "l" for r in right)
@@ -124,8 +122,8 @@ def to_latex(rows: Sequence[Row], *, best: Mapping[str, Callable] | None = None)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Comma-separated values in full precision, for programs: a column of lists becomes `name_mean`,
-    `name_std` (of the sample) and `name_n`; what is missing is empty."""
+    """Comma-separated values in full precision, for programs: a column of lists becomes `name_mean`, `name_std` (of the
+    sample) and `name_n`; missing values are empty."""
     columns = _columns(rows)
     seeded = {column for row in rows for column, cell in row.items() if np.ndim(cell)}
     header = [[f"{name}_mean", f"{name}_std", f"{name}_n"] if name in seeded else [name] for name in columns]
@@ -156,7 +154,7 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 def _cells(
     rows: Sequence[Row], best: Mapping[str, Callable], bold: str, escape: Callable[[str], str]
 ) -> tuple[list[list[str]], list[bool]]:
-    """The header and the rows as text, and which columns hold numbers."""
+    """The header and the rows as text, and which columns have numbers."""
     seeds = [max((statistics(cell)[2] for cell in row.values() if np.ndim(cell)), default=None) for row in rows]
     columns = _columns(rows)
     if any(seeds):
@@ -177,14 +175,14 @@ def _cells(
     return lines, [bool(column) and not any(isinstance(cell, str) for cell in column) for column in cells]
 
 
-def _winners(column: Sequence[object], better: Callable) -> list[int]:
-    """The rows whose mean is the best one."""
+def _winners(column: Sequence[Cell], better: Callable) -> list[int]:
+    """The rows with the best mean."""
     means = [np.nan if isinstance(cell, str) else statistics(np.atleast_1d(cell))[0] for cell in column]
     finite = [mean for mean in means if np.isfinite(mean)]
     return [i for i, mean in enumerate(means) if finite and mean == better(finite)]
 
 
 def _aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> list[list[str]]:
-    """The cells padded to the width of their column, to the right where `right` says so."""
+    """The cells padded to the width of their column; right: which columns are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*lines)]
     return [[c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right)] for line in lines]

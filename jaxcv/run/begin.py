@@ -1,11 +1,11 @@
-"""How a run begins: its weights, what is written and plotted before the first step."""
+"""How a run begins: its initial weights, and what is written and plotted before the first step."""
 
 import json
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxcv.experiment import Experiment, augmented
 from jaxcv.mesh import put
@@ -27,14 +27,14 @@ def named_weights(run: Run) -> Tree | None:
     if not config.init_from:
         return None
     weights, rows = fit_weights(run.experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
-    remedy = " What may be missing or unused is named in config.init_allow, as in ('fc.*',)."
+    remedy = " List what may be missing or unused in config.init_allow, as in ('fc.*',)."
     check_rows(rows, source=f"The weights in {config.init_from}", remedy=remedy)
     print(f"Weights of {config.init_from}: {summarize(rows)}")
     return weights
 
 
 def begin(run: Run, weights: Tree | None) -> TrainState:
-    """The state at step 0; what is known before it is written and plotted."""
+    """The state at step 0. Writes config and manifest, and plots the first views and the schedules."""
     experiment = run.experiment
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
@@ -48,40 +48,40 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
     return state
 
 
-def frozen_digest(config: Any, state: TrainState) -> str:
-    """The digest of the parameters that config.optim.freeze names; empty if it names none."""
+def frozen_digest(config: ConfigDict, state: TrainState) -> str:
+    """The digest of the parameters that config.optim.freeze names; empty where nothing is frozen."""
     return digest(state.params, matches(state.params, config.optim.freeze)) if config.optim.freeze else ""
 
 
 def describe(experiment: Experiment, folder: Folder) -> dict:
-    """What manifest.json holds of a run that starts, or goes on, now."""
+    """The manifest of a run that begins or resumes now."""
     data = experiment.data
     fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=experiment.seed, data=fingerprints, devices=devices, workdir=folder.path)
-    info = experiment.info._asdict()  # with it the network can be used without the data
+    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=folder.path)
+    info = experiment.info._asdict()  # makes the network usable without the data
     return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch}
 
 
-def pictures(experiment: Experiment, batch: dict, *, draws: int) -> dict[str, np.ndarray]:
-    """Images (b, h, w, c) by title: those of `batch`, and what the network sees of them at so many steps from the first
-    on; masks, where the data set has them, in their colours."""
+def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np.ndarray]:
+    """Images (b, h, w, c) by title: those of `batch`, and what the network sees of them in each of the first `steps`
+    steps; masks, where the data set has them, in their colours."""
     info = experiment.info
 
     def picture(x: np.ndarray) -> np.ndarray:
         return figures.paint(x, np.array(info.palette), ignore=info.ignore) if x.ndim == 3 else x
 
     rows = {"original": batch["image"]} | ({"original mask": picture(batch["mask"])} if info.palette else {})
-    for step in range(draws):
+    for step in range(steps):
         for name, x in augmented(experiment, step, batch).items():
-            rows[f"{name} {step}" if draws > 1 else name] = picture(x)
+            rows[f"{name} {step}" if steps > 1 else name] = picture(x)
     return rows
 
 
 def _plot_start(run: Run, batch: dict) -> None:
-    """Plots what is known before the first step: what the network will see in it, and the schedules."""
+    """Plots what the network sees in the first step, and the schedules."""
     batch = {name: value[:8] for name, value in batch.items()}
-    figures.image_rows(pictures(run.experiment, batch, draws=1), run.folder.figures / "views.png")
+    figures.image_rows(pictures(run.experiment, batch, steps=1), run.folder.figures / "views.png")
     step = jnp.arange(run.experiment.data.total_steps + 1)
     curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in run.experiment.schedules.items()}
     figures.schedules(jax.device_get(curves), run.folder.figures / "schedules.png")

@@ -1,38 +1,41 @@
-"""Evaluation of a state on whole splits, and its predictions for the same few images."""
+"""Evaluation of a state on whole splits, and its predictions for the example images."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxcv.data.source import Source
 from jaxcv.evals.evaluator import Subject
-from jaxcv.evals.features import Features, make_extract
+from jaxcv.evals.features import Features, fetch, make_extract
 from jaxcv.experiment import Experiment
 from jaxcv.mesh import put, replicated
 from jaxcv.optim.optimizers import averaged
 from jaxcv.step import TrainState
 from jaxcv.store.stop import Stopped
-from jaxcv.task import Tree
+from jaxcv.task import Batch, Tree
 
 Arrays = dict[str, np.ndarray]
 
 
 class Evaluation(NamedTuple):
-    """The two functions; both raise Stopped between two batches once should_stop() is true."""
+    """Two functions of a state; both raise Stopped between two batches once should_stop() is true."""
 
-    evaluate: Callable[..., tuple[dict[str, float], Arrays]]
+    evaluate: Callable[[TrainState, Sequence[str], Iterable[str]], tuple[dict[str, float], Arrays]]
     """(state, splits, names of evaluators) -> ({"split/name": float}, {"split/name": array}), exact over each split"""
     predict: Callable[[TrainState], Arrays]
     """state -> {name: array (n, ...)}: what the task predicts for the n examples, without logits"""
 
 
 def make_evaluation(experiment: Experiment, should_stop: Callable[[], bool]) -> Evaluation:
-    """The evaluation of an experiment's states; what it needs is compiled when it is first used."""
-    mesh, data, task = experiment.mesh, experiment.data, experiment.task
-    extract = make_extract(task.predict, mesh) if task.predict else None
+    """The evaluation of an experiment's states; compiles what it needs when that is first used."""
+    mesh, data = experiment.mesh, experiment.data
+    task_predict = experiment.task.predict or (lambda params, model_state, image: {})
+    extract = make_extract(task_predict, mesh)
 
-    def batches(source) -> Iterator[dict]:
+    def batches(source: Source) -> Iterator[dict]:
         for batch in data.eval_batches(source):
             if should_stop():
                 raise Stopped
@@ -40,38 +43,37 @@ def make_evaluation(experiment: Experiment, should_stop: Callable[[], bool]) -> 
 
     def subject(state: TrainState) -> Subject:
         params, model_state = averaged(state.params, state.opt_state), state.model_state
-        known: dict[str, Features] = {}
+        cache: dict[str, Features] = {}
 
         def split_batches(split: str) -> Iterable[dict]:
             return batches(data.sources[split])
 
         def features(split: str) -> Features:
-            if split not in known:
-                known[split] = extract(params, model_state, split_batches(split))
-            return known[split]
+            if split not in cache:
+                cache[split] = extract(params, model_state, split_batches(split))
+            return cache[split]
 
         return Subject(params, model_state, split_batches, features)
 
     def evaluate(state: TrainState, splits: Sequence[str], names: Iterable[str]) -> tuple[dict[str, float], Arrays]:
-        evaluated, found = subject(state), {}
+        evaluated = subject(state)
+        metrics: dict[str, Any] = {}
         for name in names:
-            found |= experiment.evaluators[name](evaluated, splits)
-        arrays = {name: np.asarray(value) for name, value in found.items() if np.ndim(value)}
-        return {name: float(value) for name, value in found.items() if name not in arrays}, arrays
+            metrics |= experiment.evaluators[name](evaluated, splits)
+        arrays = {name: np.asarray(value) for name, value in metrics.items() if np.ndim(value)}
+        return {name: float(value) for name, value in metrics.items() if name not in arrays}, arrays
 
-    def forward(params: Tree, model_state: Tree, batch: dict) -> tuple:
-        out = task.predict(params, model_state, batch["image"])
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
+    def forward(params: Tree, model_state: Tree, batch: Batch) -> tuple:
+        out = task_predict(params, model_state, batch["image"])
         return {name: value for name, value in out.items() if name != "logits"}, batch["valid"]
 
-    compiled = jax.jit(forward, out_shardings=replicated(mesh))
-
     def predict(state: TrainState) -> Arrays:
-        if task.predict is None:
+        if experiment.task.predict is None:
             return {}
-        params, parts = averaged(state.params, state.opt_state), []
-        for batch in batches(data.examples):
-            out, valid = jax.device_get(compiled(params, state.model_state, put(mesh, batch)))
-            parts.append({name: value[valid > 0] for name, value in out.items()})
+        params = averaged(state.params, state.opt_state)
+        results = fetch(forward(params, state.model_state, put(mesh, batch)) for batch in batches(data.examples))
+        parts = [{name: value[valid > 0] for name, value in out.items()} for out, valid in results]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     return Evaluation(evaluate, predict)

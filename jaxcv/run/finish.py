@@ -1,4 +1,4 @@
-"""How a run ends: the state that is reported meets the test split, once; figures, table, result.json."""
+"""How a run ends: one state is evaluated on the test split, once; result.json, figures and a table report it."""
 
 from collections.abc import Mapping
 
@@ -17,12 +17,12 @@ from jaxcv.store.processes import broadcast_from_first, is_first, wait
 
 
 def finish(run: Run, evaluation: Evaluation, state: TrainState) -> dict[str, float]:
-    """Evaluates the best state, or the last, on the test split, once; keeps, plots and prints the results."""
+    """Evaluates the best state, or the last, on the test split, once; saves, plots and prints the results."""
     last, folder = int(state.step), run.folder
     if broadcast_from_first(folder.read_result(last) is None):
         reported = last
         if run.config.eval.report == "best":
-            otherwise = "the last state is reported, because no other has a score"
+            otherwise = "the last state is reported, since no other has a score"
             best = run.checkpoints.restore(run.checkpoints.best, run.experiment.compiled.abstract, otherwise=otherwise)
             reported, state = best or (last, state)
         values, arrays = evaluation.evaluate(state, ("test",), run.experiment.evaluators)
@@ -32,6 +32,7 @@ def finish(run: Run, evaluation: Evaluation, state: TrainState) -> dict[str, flo
             folder.write_result(_result(run, state, last, reported, values), arrays)
     wait("the result is written")
     result = folder.read_result(last)
+    assert result is not None, f"{folder.result} was written, and is not there"
     if is_first():
         _plot_end(run, result["reported_step"])
         _print_table(run, result)
@@ -40,15 +41,11 @@ def finish(run: Run, evaluation: Evaluation, state: TrainState) -> dict[str, flo
 
 
 def _result(run: Run, state: TrainState, last: int, reported: int, values: Mapping[str, float]) -> dict:
-    """What result.json holds: `values` of the test split, those of the validation split, and what else is known."""
-    known = next(row for row in run.folder.read_metrics() if row["step"] == reported and is_evaluation(row))
-    validated = {name: value for name, value in known.items() if name.startswith("val/")}
-    result = {
-        "step": last,
-        "reported_step": reported,
-        "values": {**values, **validated},
-        "classes": list(run.experiment.info.classes),
-    }
+    """What result.json holds: `values` of the test split, the logged ones of the validation split, and the classes."""
+    row = next(row for row in run.folder.read_metrics() if row["step"] == reported and is_evaluation(row))
+    values = {**values, **{name: value for name, value in row.items() if name.startswith("val/")}}
+    classes = list(run.experiment.info.classes)
+    result = {"step": last, "reported_step": reported, "values": values, "classes": classes}
     if frozen := frozen_digest(run.config, state):
         before = run.folder.read_manifest()["frozen_sha256"]
         print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
@@ -57,17 +54,17 @@ def _result(run: Run, state: TrainState, last: int, reported: int, values: Mappi
 
 
 def is_evaluation(row: Mapping[str, float]) -> bool:
-    """Whether a line of the log is that of an evaluation."""
+    """Whether a line of the log comes from an evaluation."""
     return any(name.startswith("val/") for name in row)
 
 
 def draw_curves(folder: Folder) -> None:
-    """Plots what is logged so far. Raises DataError where nothing is."""
+    """Plots the log. Raises DataError where it is empty."""
     figures.curves(folder.read_metrics(), folder.figures / "curves.png")
 
 
 def _plot_end(run: Run, reported: int) -> None:
-    """Plots the curves, and what the task has to show of its results up to the step that is reported."""
+    """Plots the curves, and the task's own figures up to the step that is reported."""
     draw_curves(run.folder)
     draw, source = run.experiment.task.draw, run.experiment.data.examples
     if draw is None:
@@ -80,11 +77,11 @@ def _plot_end(run: Run, reported: int) -> None:
         predictions=run.folder.read_examples(last=reported),
         arrays=run.folder.read_result_arrays(),
     )
-    draw(run.folder.figures, results)
+    draw(results, run.folder.figures)
 
 
 def _print_table(run: Run, result: Mapping) -> None:
-    """Prints what came out beside what the untrained network gives, and chance."""
+    """Prints the results beside those of the untrained network, and of chance."""
     untrained = next((row for row in run.folder.read_metrics() if row["step"] == 0), {})
     classes, table = len(run.experiment.info.classes), {}
     for name, value in result["values"].items():

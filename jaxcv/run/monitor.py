@@ -1,4 +1,4 @@
-"""Reads the train step's metrics while it runs: logs them, and stops a run that has failed."""
+"""Reads the metrics of training: logs them, and stops a run that has failed."""
 
 import math
 import time
@@ -9,18 +9,19 @@ import jax
 from jaxcv.errors import UserError
 from jaxcv.report.progress import Progress
 from jaxcv.run.run import Run
+from jaxcv.store.log import Log
 
 
 class Monitor:
     """Reads metrics at log steps and before each save, a step late, so that the device never waits for the host."""
 
-    def __init__(self, run: Run, progress: Progress):
-        self._run, self._progress = run, progress
+    def __init__(self, run: Run, log: Log, progress: Progress):
+        self._run, self._log, self._progress = run, log, progress
         self._every, self._stop_on_collapse = run.config.train.log_every_steps, run.config.train.stop_on_collapse
-        self._waited, self._warned = 0.0, False  # seconds since the last line
+        self._waited, self._warned = 0.0, False  # seconds waited for data since the last line of the log
 
     def next_batch(self, batches: Iterator[dict]) -> dict:
-        """The next batch, with the time it took to come kept for the log."""
+        """The next batch; the time spent waiting for it goes into the log."""
         before = time.monotonic()
         batch = next(batches)
         self._waited += time.monotonic() - before
@@ -41,7 +42,7 @@ class Monitor:
                 )
         if log_step:
             self._diagnose(step, values)
-            self._log(step, values)
+            self._write(step, values)
 
     def _diagnose(self, step: int, values: dict[str, float]) -> None:
         warning = self._run.experiment.task.diagnose(values)
@@ -51,7 +52,7 @@ class Monitor:
             self._progress.say(f"WARNING at step {step}: {warning}")
         self._warned = bool(warning)
 
-    def _log(self, step: int, values: dict[str, float]) -> None:
+    def _write(self, step: int, values: dict[str, float]) -> None:
         progress = self._progress
         progress.update(step, values, self._waited)
         self._waited = 0.0
@@ -59,7 +60,7 @@ class Monitor:
         values = values | {name: float(schedule(step - 1)) for name, schedule in schedules.items()}
         line = {f"train/{name}": value for name, value in values.items()}
         line |= {"time/images_per_second": progress.images_per_second, "time/data_wait": progress.wait_fraction}
-        self._run.log.write(step, line)
+        self._log.write(step, line)
 
     def _last_good(self) -> str:
         latest = self._run.checkpoints.latest()

@@ -1,9 +1,11 @@
-"""When a run evaluates and saves, and what it does at an evaluation."""
+"""When a run evaluates and saves, and what an evaluation does."""
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
 
 from jaxcv.config import duration, nearest
 from jaxcv.errors import ConfigError
@@ -14,19 +16,20 @@ from jaxcv.run.evaluate import Evaluation
 from jaxcv.run.finish import draw_curves, is_evaluation
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
+from jaxcv.store.log import Log
 from jaxcv.store.processes import broadcast_from_first, is_first
 
 CURVES_SECONDS = 30.0  # between two plots of the curves: the device waits for them
-TOLD = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics that are told at each evaluation
+PRINTED = ("accuracy", "acc/pixel", "miou/pooled_nanmean")  # endings of the metrics printed at each evaluation
 
 
 class Plan(NamedTuple):
-    """The steps at which something is due besides the update."""
+    """The steps at which a run saves, evaluates and keeps predictions."""
 
     total_steps: int
     save_every: int  # steps; 0: only with an evaluation
     periods: Mapping[str, int]  # evaluator -> steps between its evaluations; 0: only at the start and the end
-    kept: frozenset[int]  # the steps whose predictions for the examples are kept
+    kept: frozenset[int]  # steps whose predictions for the examples are saved
 
     def saves(self, step: int) -> bool:
         return bool(self.save_every and step % self.save_every == 0)
@@ -40,7 +43,7 @@ class Plan(NamedTuple):
         return bool(self.evaluators(step))
 
 
-def make_plan(config: Any, experiment: Experiment) -> Plan:
+def make_plan(config: ConfigDict, experiment: Experiment) -> Plan:
     """The plan of config.train and config.eval."""
     total, per_epoch = experiment.data.total_steps, experiment.data.steps_per_epoch
     every = duration(config.eval, "every", group="eval", steps_per_epoch=per_epoch)
@@ -49,22 +52,22 @@ def make_plan(config: Any, experiment: Experiment) -> Plan:
         total_steps=total,
         save_every=duration(config.train, "save_every", group="train", steps_per_epoch=per_epoch),
         periods=experiment.periods,
-        kept=frozenset((0, every, middle)),  # `finish` keeps those of the reported step
+        kept=frozenset((0, every, middle)),  # `finish` saves those of the reported step
     )
 
 
 class Evaluations:
     """What happens at an evaluation: it is logged and plotted, and its score ranks the checkpoint."""
 
-    def __init__(self, run: Run, plan: Plan, evaluation: Evaluation, progress: Progress):
-        self._run, self._plan, self._evaluation, self._progress = run, plan, evaluation, progress
+    def __init__(self, run: Run, log: Log, plan: Plan, evaluation: Evaluation, progress: Progress):
+        self._run, self._log, self._plan, self._evaluation, self._progress = run, log, plan, evaluation, progress
         self._plot = at_most_every(CURVES_SECONDS, lambda: draw_curves(run.folder))
 
     def catch_up(self, step: int, state: TrainState) -> None:
-        """Ranks what was evaluated before this process began, and evaluates `step` where a signal had ended that."""
-        done = {row["step"]: row for row in self._rows() if is_evaluation(row)}
-        for past, values in done.items():
-            self._run.checkpoints.rank(past, self._score(values))
+        """Ranks the evaluations of a run that resumes at `step`, and evaluates `step` if a signal prevented that."""
+        done = {int(row["step"]): row for row in self._rows() if is_evaluation(row)}
+        for evaluated, values in done.items():
+            self._run.checkpoints.rank(evaluated, self._score(values))
         if broadcast_from_first(step not in done):
             self.evaluate(step, state)
 
@@ -73,14 +76,13 @@ class Evaluations:
         run, names = self._run, self._plan.evaluators(step)
         if not names:
             return
-        # The test split is looked at before the first step, and when all is over: see `finish`.
+        # The test split is evaluated before the first step, and once more in `finish`.
         with self._progress.paused("evaluating"):
             values, _ = self._evaluation.evaluate(state, ("val", "test") if step == 0 else ("val",), names)
             predictions = self._evaluation.predict(state) if step in self._plan.kept else {}
-        run.log.write(step, values)
-        chosen = [name for name in values if name.endswith(TOLD)] or list(values)
-        told = [f"{name} {values[name]:.4f}" for name in chosen]
-        self._progress.say(f"step {step}: {'  '.join(told)}")
+        self._log.write(step, values)
+        printed = [name for name in values if name.endswith(PRINTED)] or list(values)
+        self._progress.say(f"step {step}: {'  '.join(f'{name} {values[name]:.4f}' for name in printed)}")
         if is_first():
             if predictions:
                 run.folder.write_examples(step, predictions)
@@ -91,7 +93,7 @@ class Evaluations:
         run.checkpoints.rank(step, self._score(values))
 
     def out_of_patience(self, step: int) -> bool:
-        """Whether the best score is as many evaluations old as config.train.patience says (0: never)."""
+        """Whether the last config.train.patience evaluations (0: any number) have not improved the best score."""
         best, patience = self._run.experiment.best, self._run.config.train.patience
         if not (patience and best and self._plan.evaluates(step)):
             return False
@@ -102,22 +104,21 @@ class Evaluations:
     def _rows(self) -> list[dict[str, float]]:
         return self._run.folder.read_metrics() if is_first() else []
 
-    def _score(self, values: Mapping[str, float]) -> float | None:
-        """The metric config.eval.best, negated if it is a loss: higher is better. None where it is not measured."""
+    def _score(self, values: Mapping[str, float]) -> float:
+        """The metric config.eval.best, negated if it is a loss: higher is better. NaN where it is not measured."""
         name = self._run.experiment.best
-        if name not in values:
-            return None
-        return -values[name] if lower_is_better(name) else values[name]
+        value = values.get(name, math.nan)
+        return -value if lower_is_better(name) else value
 
 
 def at_most_every(seconds: float, function: Callable[[], None]) -> Callable[[], None]:
-    """`function`, which does nothing until so many seconds have passed since now, or since it last did something."""
+    """Returns `function` throttled: it is called at most once in `seconds`, and not in the first `seconds` from now."""
     last = time.monotonic()
 
-    def call() -> None:
+    def throttled() -> None:
         nonlocal last
         if time.monotonic() - last >= seconds:
             function()
             last = time.monotonic()
 
-    return call
+    return throttled

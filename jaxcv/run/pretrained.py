@@ -1,7 +1,8 @@
-"""The network that a run has trained, and weights for another one: from a file or from a run."""
+"""A run's network without its data, and weights from a file or from a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -23,17 +24,18 @@ def read_config(folder: Folder) -> ConfigDict:
     try:
         require(config, "task.name", "model.name")
     except ConfigError:
-        raise UserError(f"{folder} is not the workdir of a run: its {folder.config.name} is none.") from None
+        raise UserError(f"{folder} is not the workdir of a run: its {folder.config.name} is not a run's.") from None
     return config
 
 
 def read_info(folder: Folder) -> Info:
-    """What a run knew of its data: classes, shape, mean and standard deviation."""
+    """The Info of a run's data, from its manifest. Raises UserError where there is none."""
     try:
-        info = folder.read_manifest()["info"]
-        return Info(**{name: tuple(value) if isinstance(value, list) else value for name, value in info.items()})
+        info: dict[str, Any] = folder.read_manifest()["info"]
+        info = {name: tuple(value) if isinstance(value, list) else value for name, value in info.items()}
+        return Info(**info)
     except (KeyError, TypeError):
-        raise UserError(f"{folder} is not the workdir of a run: its {folder.manifest.name} is none.") from None
+        raise UserError(f"{folder} is not the workdir of a run: its {folder.manifest.name} is not a run's.") from None
 
 
 def read_task(folder: Folder) -> Task:
@@ -42,8 +44,8 @@ def read_task(folder: Folder) -> Task:
 
 
 def read_state(folder: Folder, step: int | None = None) -> tuple[Tree, Tree]:
-    """(params, model_state) at `step` (None: the latest) as numpy arrays, the params as they are evaluated: their
-    average where the run keeps one."""
+    """(params, model_state) at `step` (None: the latest) as numpy arrays; of the params their average, where the run
+    keeps one."""
     state = restore_raw(folder, step)
     return overlay_average(state["params"], state["opt_state"]), state["model_state"]
 
@@ -51,8 +53,8 @@ def read_state(folder: Folder, step: int | None = None) -> tuple[Tree, Tree]:
 def read_weights(source: str | Path) -> dict[str, np.ndarray]:
     """The state_dict in a file (.safetensors, or .pth, .pt, .bin where torch is installed) or of a run's workdir.
 
-    A run gives the network that it trains (of BYOL: the online encoder) at its latest checkpoint. Raises UserError for
-    what cannot be read. Nothing in a file is executed.
+    A run's are those of its network (BYOL: of the online backbone) at the latest checkpoint. Raises UserError for what
+    cannot be read. Nothing in a file is executed.
     """
     path = Path(source).expanduser()
     if not path.is_dir():
@@ -64,9 +66,9 @@ def read_weights(source: str | Path) -> dict[str, np.ndarray]:
 def fit_weights(
     experiment: Experiment, source: str, allow: Sequence[str], fresh: Sequence[str] = ()
 ) -> tuple[Tree, list[Row]]:
-    """The weights in `source` for `experiment.compiled.init`, and what became of each tensor, which is still to be
-    checked.
+    """The weights in `source` for `experiment.compiled.init`, and what became of each tensor, still unchecked.
 
-    allow: patterns of tensors that may be missing or unused.  fresh: of those that are not taken though they are there.
+    allow: patterns of tensors that may be missing or unused.  fresh: of tensors that keep their initial values although
+    `source` has them.
     """
     return match_torch(read_weights(source), experiment.compiled.network, allow=allow, fresh=fresh)

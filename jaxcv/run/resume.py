@@ -1,4 +1,4 @@
-"""How a run goes on: only as what it began as, and without what it had written after its last checkpoint."""
+"""How a run resumes: only with its own config and data, or with `override`."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,21 +11,21 @@ from jaxcv.store.processes import is_first
 
 
 def guard(run: Run) -> Callable[[], None]:
-    """Compares config, data and versions with those of the run that its folder holds, and tells what differs.
+    """Compares config, data and versions with those of the run in its folder, and prints what differs.
 
-    Raises UserError where config or data would make it another run. With `run.override` it becomes that run: the new
-    config and manifest are written, the old ones kept beside them with a number. Returns the function that does so, to
-    be called once the state is there: before, nothing is changed.
+    Raises UserError where config or data would make it another run, unless `run.override` is true. Returns a function
+    to call once the state is restored, as nothing is written before: it writes the new config, with `override` also the
+    new manifest, and keeps the old ones beside them with a number.
     """
     folder, override = run.folder, run.override
     config, manifest = json.loads(run.config.to_json()), describe(run.experiment, folder)
     old_config, old_manifest = _read(folder.read_config, override), _read(folder.read_manifest, override)
     if versions := changes(made_with(old_manifest), made_with(manifest)):
-        print(f"Since this run began, {'; '.join(versions)}: what it computes may differ in the last bits.")
+        print(f"Since this run began, {'; '.join(versions)}: its results may differ in the last bits.")
     different = changes(old_config, config, but=HARMLESS)
     harmless = [line for line in changes(old_config, config) if line not in different]
     if harmless:
-        print(f"Differs from when this run began and changes nothing that it computes: {', '.join(harmless)}.")
+        print(f"Changed since this run began, without an effect on its results: {', '.join(harmless)}.")
     data = changes(old_manifest.get("data", {}), manifest["data"])
 
     def accept() -> None:
@@ -42,25 +42,25 @@ def guard(run: Run) -> Callable[[], None]:
         for line in (*different, *(f"data of the split {line}" for line in data)):
             print(f"Overridden: {line}")
         return accept
-    way = "name another --workdir, or go on all the same with --override."
+    remedy = "name another --workdir, or resume anyway with --override."
     if different:
         more = f" and {len(different) - 1} more" if len(different) > 1 else ""
         raise UserError(
             f"{folder} holds a run of another config ({different[0]}{more}); resume it with the config in "
-            f"{folder.config}, {way}"
+            f"{folder.config}, {remedy}"
         )
     if data:
         raise UserError(
-            f"{folder} holds a run on other data (fingerprint of the split {data[0]}); restore the data, {way}"
+            f"{folder} holds a run on other data (fingerprint of the split {data[0]}); restore the data, {remedy}"
         )
     return accept
 
 
 def made_with(manifest: Mapping) -> dict:
-    """What a manifest says of the code, the libraries and the machine on which the last bits depend."""
+    """The code, libraries and machine of a manifest, on which the last bits of the results depend."""
     machine = manifest.get("machine", {})
-    known = {**manifest.get("versions", {}), "git": manifest.get("git") or {}}
-    return known | {name: machine[name] for name in ("cpu", "cores", "devices") if name in machine}
+    software = {**manifest.get("versions", {}), "git": manifest.get("git") or {}}
+    return software | {name: machine[name] for name in ("cpu", "cores", "devices") if name in machine}
 
 
 def _read(read: Callable[[], dict], override: bool) -> dict:
@@ -71,5 +71,5 @@ def _read(read: Callable[[], dict], override: bool) -> dict:
             return {}
         raise UserError(
             f"{str(error).removesuffix('.')}, so the run there is unknown; restore the file, name another --workdir, "
-            "or go on all the same with --override."
+            "or resume anyway with --override."
         ) from None

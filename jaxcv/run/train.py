@@ -1,15 +1,13 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
 import os
-import shlex
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
-from typing import Any
 
 import jax
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from jaxcv.errors import DataError, UserError
 from jaxcv.experiment import Experiment, build, check_contract
@@ -26,24 +24,24 @@ from jaxcv.step import TrainState
 from jaxcv.store.checkpoint import KEPT, Checkpoints
 from jaxcv.store.files import sync
 from jaxcv.store.folder import Folder
-from jaxcv.store.log import no_log
+from jaxcv.store.log import Log, no_log
+from jaxcv.store.manifest import command_line
 from jaxcv.store.processes import broadcast_from_first, is_alone, is_first, stop_at
 from jaxcv.store.stop import Stopped, never
 from jaxcv.task import Tree
 
 
 def run(
-    config: Any, workdir: str | os.PathLike, *, should_stop: Callable[[], bool] = never, override: bool = False
+    config: ConfigDict, workdir: str | os.PathLike, *, should_stop: Callable[[], bool] = never, override: bool = False
 ) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
 
-    should_stop: whether the run is to stop; it then saves, says how to go on, and returns {}. override: goes on
-    though the config or the data are not those that the run began with. Returns the values that are reported. Raises
-    UserError for whatever the user can mend.
+    should_stop: whether the run should stop; it then saves, prints how to resume, and returns {}.  override: resumes
+    although config or data have changed. Returns the reported values. Raises UserError for mistakes of the user.
     """
-    should_stop = should_stop if is_alone() else never  # several stop together: see `stop_at`
+    should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
-    with folder.full_disk_told(), ExitStack() as stack:
+    with folder.report_full_disk(), ExitStack() as stack:
         if is_first():
             stack.enter_context(folder.locked())
             folder.clean()
@@ -57,35 +55,35 @@ def run(
             checkpoints.wait()
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.data.total_steps}, which is saved"
-            print(f"Stopped {'before the first step' if step is None else where}. To go on: {_command()}")
+            print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
                     draw_curves(folder)
             return {}
 
 
-def start(config: Any, workdir: str | os.PathLike, experiment: Experiment, weights: Tree) -> None:
-    """Makes `workdir` a run of `config` that is at step 0 with these `weights`; see `jaxcv.run.pretrained`.
+def start(config: ConfigDict, workdir: str | os.PathLike, experiment: Experiment, weights: Tree) -> None:
+    """Makes `workdir` a run of `config` at step 0 with these `weights`; see `jaxcv.run.pretrained`.
 
-    Raises UserError where there is a run already.
+    Raises UserError where `workdir` holds a run already.
     """
     folder = Folder(workdir)
-    with folder.full_disk_told(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
+    with folder.report_full_disk(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
         if checkpoints.latest() is not None:
             raise UserError(f"{folder} already holds a run; name another --workdir.")
         checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
 
 
 def _go(run: Run) -> dict[str, float]:
-    """Begins or resumes, trains and finishes. Raises Stopped when the run should stop, once what is done is saved."""
+    """Begins or resumes, trains and finishes. Raises Stopped when the run should stop, once its state is saved."""
     if run.should_stop():
         raise Stopped
     for note in run.experiment.notes:
         print(note)
     checkpoints, abstract = run.checkpoints, run.experiment.compiled.abstract
     accept = guard(run) if broadcast_from_first(checkpoints.latest() is not None) else None
-    again = "none is left, and the run starts from step 0"
-    step, state = checkpoints.restore(checkpoints.latest, abstract, otherwise=again) or (None, None)
+    otherwise = "none is left, and the run starts from step 0"
+    step, state = checkpoints.restore(checkpoints.latest, abstract, otherwise=otherwise) or (None, None)
     if accept:
         accept()
     if is_first():
@@ -95,12 +93,12 @@ def _go(run: Run) -> dict[str, float]:
         state = begin(run, named_weights(run))
     evaluation = make_evaluation(run.experiment, run.should_stop)
     with run.folder.open_log(step=-1 if step is None else step) if is_first() else no_log() as log:
-        state = _train(run._replace(log=log), evaluation, state)
+        state = _train(run, log, evaluation, state)
     return finish(run, evaluation, state)
 
 
-def _train(run: Run, evaluation: Evaluation, state: TrainState) -> TrainState:
-    """Trains to the last step, or to that at which patience ended. Returns the state: it is saved.
+def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> TrainState:
+    """Trains to the last step, or until it runs out of patience. Returns the state, which is saved.
 
     Raises Stopped when the run should stop, once the step is saved.
     """
@@ -110,7 +108,7 @@ def _train(run: Run, evaluation: Evaluation, state: TrainState) -> TrainState:
         experiment.data.open_batches(start=start) as host_batches,
         Progress(plan.total_steps, start=start, images_per_step=run.config.train.batch_size) as progress,
     ):
-        monitor, evaluations = Monitor(run, progress), Evaluations(run, plan, evaluation, progress)
+        monitor, evaluations = Monitor(run, log, progress), Evaluations(run, log, plan, evaluation, progress)
         if start:
             progress.say(f"Resumed at step {start} of {plan.total_steps}.")
         evaluations.catch_up(start, state)
@@ -122,18 +120,18 @@ def _train(run: Run, evaluation: Evaluation, state: TrainState) -> TrainState:
             batch = monitor.next_batch(batches)
             with jax.transfer_guard("disallow"), progress.paused("compiling") if step == start + 1 else nullcontext():
                 state, metrics = experiment.compiled.update(state, batch)
-            monitor.read(*previous)  # the last step's numbers, now that this one is on its way
+            monitor.read(*previous)  # the last step's metrics, while this step is computed
             previous = step, metrics
             checkpoints.poll()
-            stopping = run.should_stop() or stop_at(step)  # asked once in each step, by all processes at the same one
+            stopping = run.should_stop() or stop_at(step)  # all processes must ask once in each step
             if plan.evaluates(step) or plan.saves(step) or stopping:
                 monitor.read(step, metrics, always=True)
                 previous = step, None
-                with suppress(Stopped):  # the evaluation is done again when the run goes on
+                with suppress(Stopped):  # the evaluation is done when the run resumes
                     evaluations.evaluate(step, state)
                 with progress.paused("saving"):
                     if is_first():
-                        sync(run.folder.metrics)  # no checkpoint without the lines up to it
+                        sync(run.folder.metrics)  # the log must reach the disk before the checkpoint
                     checkpoints.save(step, state)
                 if stopping or run.should_stop():
                     raise Stopped
@@ -141,13 +139,9 @@ def _train(run: Run, evaluation: Evaluation, state: TrainState) -> TrainState:
 
 
 def read_ahead(batches: Iterable[dict], mesh: Mesh, *, depth: int = 2) -> Iterator[dict]:
-    """The batches on the devices, each placed there while the `depth` before it are still to be used."""
+    """The batches on the devices, each put there `depth` batches before it is needed."""
     queue: deque[dict] = deque()
     for batch in batches:
         queue.append(put(mesh, batch))
         if len(queue) > depth:
             yield queue.popleft()
-
-
-def _command() -> str:
-    return shlex.join(["python", *sys.argv])

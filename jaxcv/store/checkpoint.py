@@ -1,4 +1,4 @@
-"""The only file that knows orbax: save the state in the background, restore it onto any mesh, trust no file."""
+"""Checkpoints: saved in the background, verified when read, restored onto any mesh. No other file uses orbax."""
 
 import math
 import os
@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,9 @@ from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, ma
 from jaxcv.store.files import sync
 from jaxcv.store.folder import FULL, Folder
 from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
+from jaxcv.task import Tree
 
-KEPT = 3  # checkpoints at most: the latest two and the best
+KEPT = 3  # checkpoints: the latest two and the best
 
 
 class Checkpoints:
@@ -34,71 +36,70 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def rank(self, step: int, score: float | None) -> None:
-        """Tells how good the state of `step` is, for `best`: higher is better. NaN, infinities, and what the run began
-        with do not count."""
+        """Sets the score of `step`, for `best`: higher is better. NaN, infinities and step 0 are ignored."""
         if step and score is not None and math.isfinite(score):
             self._scores[step] = score
 
     def latest(self) -> int | None:
-        """The newest step that is saved whole."""
+        """The latest step whose save is complete."""
         return max(steps_in(self.folder), default=None)
 
     def best(self) -> int | None:
-        """The step with the best score of those that are saved, the later one of equals; waits for the last save."""
+        """The saved step with the best score, the latest of equals; waits for the last save."""
         self.wait()
         return _best(steps_in(self.folder), self._scores)
 
-    def restore(self, choose: Callable[[], int | None], abstract: Any, *, otherwise: str) -> tuple[int, Any] | None:
-        """(step, state) of the step that `choose()` names, laid out as `abstract` (ShapeDtypeStructs with shardings).
+    def restore(self, choose: Callable[[], int | None], abstract: Tree, *, otherwise: str) -> tuple[int, Tree] | None:
+        """(step, state) of the step `choose()`, laid out as `abstract` (ShapeDtypeStructs with shardings).
 
-        A checkpoint that is damaged is set aside as N.corrupt, which is said, and `choose` asked again until it knows
-        of none; `otherwise` says what is done then. Raises UserError, and sets nothing aside, where the config's state
+        A damaged checkpoint is renamed N.corrupt, with a message, and `choose` is called again until it returns None;
+        otherwise: what happens then, for the message. Raises UserError, and renames nothing, where the config's state
         has other arrays.
         """
         while (step := broadcast_step_from_first(choose())) is not None:
-            path, state, why = self.folder / str(step), None, "another process cannot read it"
+            path, state, reason = self.folder / str(step), None, "another process cannot read it"
             try:
                 state = read_checkpoint(path, abstract)
             except Damaged as damage:
-                why = damage
+                reason = str(damage)
             if not anywhere(state is None):
                 return step, state
             name = self._set_aside(path) if is_first() else ""
             wait(f"checkpoint {step} is set aside")
-            self._manager.reload()  # it remembers what was there
-            left = choose()
-            then = otherwise if left is None else f"step {left} is used"
-            print(f"Checkpoint {step} is damaged ({why}) and was renamed {name}; {then}.", flush=True)
+            self._manager.reload()  # orbax caches the list of steps
+            remaining = choose()
+            then = otherwise if remaining is None else f"step {remaining} is used"
+            print(f"Checkpoint {step} is damaged ({reason}) and was renamed {name}; {then}.", flush=True)
         return None
 
-    def save(self, step: int, state: Any) -> None:
-        """Saves in the background; the arrays are copied before this returns. Raises UserError if it cannot be."""
+    def save(self, step: int, state: Tree) -> None:
+        """Saves in the background; the arrays are copied before this returns. Raises UserError if the save fails."""
         self.wait()
         self.check_space(state, saves=1)
         record = make_record(step, by_name(jax.device_get(state)))
         self._saving = step
-        with self._told():
+        with self._save_errors():
             args = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
             saved = self._manager.save(step, args=args, force=True)
         if not saved:
             raise RuntimeError(f"orbax did not save step {step}")
 
     def poll(self) -> None:
-        """Asks, at no cost, how the last save went. Raises UserError as soon as it is known to have failed."""
+        """Checks the last save without waiting for it. Raises UserError if it has failed."""
         if self._saving is not None and not self._manager.is_saving_in_progress():
             self.wait()
 
     def wait(self) -> None:
-        """Waits for the last save, and for the disk. Raises UserError if it failed."""
-        with self._told():
+        """Waits until the last save is safely on disk. Raises UserError if it failed."""
+        with self._save_errors():
             self._manager.wait_until_finished()
-        if self._saving is not None:  # orbax leaves its small files and the folders to the system
+        if self._saving is not None:  # orbax does not sync its small files and folders
             path, self._saving = self.folder / str(self._saving), None
             for part in (*path.rglob("*"), path, self.folder):
                 sync(part)
 
-    def check_space(self, state: Any, *, saves: int) -> None:
-        """Raises UserError unless the disk has room for so many states like `state`, and a tenth more."""
+    def check_space(self, state: Tree, *, saves: int) -> None:
+        """Raises UserError unless the disk has room for `saves` more states like `state`, and a tenth more."""
         needed = int(1.1 * saves * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -115,14 +116,15 @@ class Checkpoints:
             self._manager.close()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _save_errors(self) -> Iterator[None]:
+        """Turns an error of a save into a UserError."""
         try:
             yield
         except Exception as error:
             step, self._saving = self._saving, None
-            known = (os.strerror(number) for number in FULL if os.strerror(number) in str(error))
+            full = (os.strerror(number) for number in FULL if os.strerror(number) in str(error))
             raise UserError(
-                f"step {step} was NOT saved: {next(known, None) or _first_line(error)}; {self._last_good()}. "
+                f"step {step} was NOT saved: {next(full, None) or _first_line(error)}; {self._last_good()}. "
                 f"Make room in {self.folder.parent} and run the same command again."
             ) from error
 
@@ -130,16 +132,14 @@ class Checkpoints:
         return "nothing is saved" if self.latest() is None else f"the last good checkpoint is step {self.latest()}"
 
     def _set_aside(self, path: Path) -> str:
-        new, number = path.with_name(f"{path.name}.corrupt"), 1
-        while new.exists():
-            number += 1
-            new = path.with_name(f"{path.name}.corrupt.{number}")
-        path.rename(new)
-        return new.name
+        names = (f"{path.name}.corrupt{f'.{number}' if number > 1 else ''}" for number in count(1))
+        name = next(name for name in names if not path.with_name(name).exists())
+        path.rename(path.with_name(name))
+        return name
 
 
 class _LatestAndBest(NamedTuple):
-    """Which checkpoints orbax keeps."""
+    """Which checkpoints orbax keeps, as its `PreservationPolicy`."""
 
     scores: Mapping[int, float]
 
@@ -149,8 +149,8 @@ class _LatestAndBest(NamedTuple):
         return [step in kept for step in steps]
 
 
-def read_checkpoint(path: Path, abstract: Any) -> Any:
-    """The state in the folder of a checkpoint, laid out as `abstract`. Raises Damaged, and UserError where the config's
+def read_checkpoint(path: Path, abstract: Tree) -> Tree:
+    """The state in the folder of a checkpoint, laid out as `abstract`. Raises Damaged, or UserError where the config's
     state has other arrays."""
     wanted = by_name(abstract)
     check_config(record_of(path), wanted, path)
@@ -162,13 +162,13 @@ def read_checkpoint(path: Path, abstract: Any) -> Any:
 def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
     """The state of `step` (None: the latest) as nested dictionaries and lists of numpy arrays; writes nothing.
 
-    Raises UserError where there is none, or it is damaged.
+    Raises UserError if it is absent or damaged.
     """
     folder = run.checkpoints.absolute()
     saved = steps_in(folder)
     if not saved or step not in (None, *saved):
-        what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        raise UserError(f"{run} has {what}; there are {', '.join(map(str, saved)) or 'none'}.")
+        which = "" if step is None else f" of step {step}"
+        raise UserError(f"{run} has no checkpoint{which}; there are {', '.join(map(str, saved)) or 'none'}.")
     path = folder / str(saved[-1] if step is None else step)
     try:
         return _read(path)
@@ -177,7 +177,7 @@ def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
 
 
 def steps_in(folder: Path) -> list[int]:
-    """The steps that are saved in a folder of checkpoints, sorted: orbax gives a whole one its name, at once."""
+    """The saved steps in a folder of checkpoints, sorted: orbax names a checkpoint only when it is complete."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
@@ -186,7 +186,7 @@ def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
 
 
 def record_of(path: Path) -> dict[str, list]:
-    """The record of a checkpoint. Raises Damaged, or UserError where no checkpoint beside it has one."""
+    """The record of a checkpoint. Raises Damaged, or UserError where the folder has no records at all."""
     if not any(path.parent.glob("[0-9]*/record")):
         raise UserError(
             f"checkpoint {path} has no record of its arrays: an earlier version wrote it, or it is damaged; "
@@ -197,30 +197,30 @@ def record_of(path: Path) -> dict[str, list]:
 
 
 def _renamed(name: str) -> str:
-    """The name of an array today: version 0.1.0 called `model_state` `extra`."""
+    """The current name of an array: version 0.1.0 called `model_state` `extra`."""
     return re.sub("^extra(?=/|$)", "model_state", name)
 
 
-def _read(path: Path) -> Any:
-    """The state of a checkpoint on the host, as nested dictionaries and lists, whose record says that it is right."""
+def _read(path: Path) -> dict[str, Tree]:
+    """The state of a checkpoint as nested dictionaries and lists of numpy arrays, checked against its record."""
     record, state = record_of(path), path / "state"
-    read_json(state / "_METADATA")  # orbax would not say which file it is
+    read_json(state / "_METADATA")  # orbax does not name the damaged file
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             metadata = checkpointer.metadata(state).item_metadata
-            if metadata is None:  # only the attempt says why
+            if metadata is None:  # only restore says why
                 checkpointer.restore(state)
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree)
-            found = checkpointer.restore(state, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+            tree = checkpointer.restore(state, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     except MemoryError:
         raise
-    except Exception as error:  # whatever a broken file leads to
+    except Exception as error:  # a broken file can raise anything
         files = re.findall(rf'"{re.escape(str(path))}/([^"]+)"', str(error).partition("[tensorstore_spec")[0])
         what = f"{files[-1]} cannot be read" if files else f"state cannot be read: {_first_line(error)}"
         raise Damaged(what) from error
-    found = {_renamed(name): value for name, value in found.items()}
-    check_arrays(by_name(found), record)
-    return found
+    tree = {_renamed(name): value for name, value in tree.items()}
+    check_arrays(by_name(tree), record)
+    return tree
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""The record beside a checkpoint's arrays: name, dtype, shape and SHA-256 of each, and a seal on the record itself.
+"""The record beside a checkpoint's arrays: the dtype, shape and SHA-256 of each, and a SHA-256 of the record itself.
 
-What reads checkpoints takes flipped bits in array data for numbers; the record is how they are noticed.
+Flipped bits in array data are still valid numbers; only the record shows them.
 """
 
 import hashlib
@@ -13,35 +13,36 @@ import jax
 import numpy as np
 
 from jaxcv.errors import UserError
+from jaxcv.task import Tree
 
 
 class Damaged(Exception):
-    """A checkpoint that cannot be read, or is not what was saved; says which file or array."""
+    """A checkpoint that cannot be read, or differs from what was saved; names the file or array."""
 
 
-def by_name(tree: Any) -> dict[str, Any]:
-    """The leaves as {"params/conv1/kernel": leaf}; named tuples, dictionaries and lists give the same names."""
+def by_name(tree: Tree) -> dict[str, Any]:
+    """The leaves as {"params/conv1/kernel": leaf}, named alike in named tuples, dictionaries and lists."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
     }
 
 
 def dotted(name: str) -> str:
-    """The name in messages, as everywhere: params.layer1.0.conv1.kernel. The record has slashes, as it always had."""
+    """The name in messages: params.layer1.0.conv1.kernel. The record's file format has slashes."""
     return name.replace("/", ".")
 
 
 def make_record(step: int, arrays: Mapping[str, np.ndarray]) -> dict:
-    """What is to be kept beside `arrays`, as JSON: {"step", "arrays": {name: [dtype, shape, sha256]}, "sha256"}."""
-    body = {"step": step, "arrays": {name: _facts(array) for name, array in arrays.items()}}
-    return {**body, "sha256": _seal(body)}
+    """The record of `arrays`, for JSON: {"step", "arrays": {name: [dtype, shape, sha256]}, "sha256"}."""
+    body = {"step": step, "arrays": {name: _entry(array) for name, array in arrays.items()}}
+    return {**body, "sha256": _digest(body)}
 
 
 def read_record(file: Path, step: int) -> dict[str, list]:
-    """The `arrays` of the record of `step` in `file`. Raises Damaged unless it is as it was written."""
+    """The `arrays` of the record of `step` in `file`. Raises Damaged if it has changed since it was written."""
     record = read_json(file)
-    seal = record.pop("sha256", None) if isinstance(record, dict) else None
-    if seal is None or seal != _seal(record):
+    digest = record.pop("sha256", None) if isinstance(record, dict) else None
+    if digest is None or digest != _digest(record):
         raise Damaged(f"{file.parent.name}/{file.name} is not what was saved")
     if record["step"] != step:
         raise Damaged(f"it is that of step {record['step']}")
@@ -49,7 +50,7 @@ def read_record(file: Path, step: int) -> dict[str, list]:
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file of a checkpoint holds. Raises Damaged that names the file."""
+    """The content of a JSON file of a checkpoint. Raises Damaged."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
@@ -58,25 +59,27 @@ def read_json(file: Path) -> Any:
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], record: Mapping[str, list]) -> None:
-    """Raises Damaged for the first array that is not what the record says."""
+    """Raises Damaged for the first array that differs from the record."""
     for name in sorted(arrays.keys() | record.keys()):
         if name not in arrays or name not in record:
             raise Damaged(f"{dotted(name)} is {'missing' if name in record else 'not among what was saved'}")
-        if _facts(arrays[name]) != record[name]:
+        if _entry(arrays[name]) != record[name]:
             raise Damaged(f"{dotted(name)} is not what was saved: its SHA-256 differs")
 
 
 def check_config(record: Mapping[str, list], wanted: Mapping[str, Any], path: Path) -> None:
-    """Raises UserError for the first array that this config lacks, or needs and does not find or in another shape.
+    """Raises UserError for the first array that only the record or only the config has, or that differs in shape.
 
-    wanted: {name: what has `shape` and `dtype`}.
+    wanted: name -> an object with `shape` and `dtype`, for the arrays of the config's state.
     """
     remedy = "use the config saved in that workdir, or another --workdir."
-    for kind, names in (("lacks", wanted.keys() - record.keys()), ("has", record.keys() - wanted.keys())):
+    for verb, names, clause in (
+        ("lacks", wanted.keys() - record.keys(), "that this config needs"),
+        ("has", record.keys() - wanted.keys(), "that this config does not have"),
+    ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            whose = "that this config needs" if kind == "lacks" else "that this config does not have"
-            raise UserError(f"checkpoint {path} {kind} {dotted(min(names))}{more}, {whose}; {remedy}")
+            raise UserError(f"checkpoint {path} {verb} {dotted(min(names))}{more}, {clause}; {remedy}")
     for name, x in wanted.items():
         dtype, shape, _ = record[name]
         if (dtype, shape) != (str(x.dtype), list(x.shape)):
@@ -86,10 +89,10 @@ def check_config(record: Mapping[str, list], wanted: Mapping[str, Any], path: Pa
             )
 
 
-def _facts(array: np.ndarray) -> list:
+def _entry(array: np.ndarray) -> list:
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return [str(array.dtype), list(array.shape), hashlib.sha256(content).hexdigest()]
+    return [str(array.dtype), list(array.shape), hashlib.sha256(content.data).hexdigest()]
 
 
-def _seal(body: Mapping) -> str:
+def _digest(body: Mapping) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

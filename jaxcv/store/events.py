@@ -1,8 +1,8 @@
-"""TensorBoard event files, encoded here: scalars need a handful of protobuf fields, and the common writers
-import torch wherever it is installed, which a JAX process on a GPU should not do.
+"""TensorBoard event files. Scalars need few protobuf fields, and the common writers import torch if it is installed,
+which a JAX process on a GPU should not do.
 
-A file is a series of TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord) that hold the
-messages of tensorboard/compat/proto/event.proto and summary.proto.
+A file is a series of TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord) with the messages of
+tensorboard/compat/proto/event.proto and summary.proto.
 """
 
 import struct
@@ -22,7 +22,7 @@ _CRC = _crc_table()
 
 
 def _masked_crc(data: bytes) -> bytes:
-    """CRC-32C (RFC 3720, B.4), rotated and shifted as TFRecord wants it; 4 bytes."""
+    """CRC-32C (RFC 3720, B.4), masked as in TFRecord; 4 bytes."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _CRC[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -53,18 +53,18 @@ def _wall_time(seconds: float) -> bytes:
 
 
 def opening(wall_time: float) -> bytes:
-    """The version of the format, which a file starts with; `wall_time` is in seconds since 1970."""
+    """The event that a file starts with, its version; `wall_time` is in seconds since 1970."""
     return _record(_wall_time(wall_time) + _bytes(3, b"brain.Event:2"))  # Event.file_version = 3
 
 
 def scalars(step: int, values: Mapping[str, float], wall_time: float) -> bytes:
-    """One event that holds float32 `values` by tag at `step` >= 0; `wall_time` is in seconds since 1970."""
+    """One event with float32 `values` by tag at `step` >= 0; `wall_time` is in seconds since 1970."""
     summary = b""
     for tag, value in values.items():
         number = b"\x15" + _float32(value)  # Summary.Value.simple_value = 2, float
         summary += _bytes(1, _bytes(1, tag.encode()) + number)  # Summary.value = 1, Summary.Value.tag = 1
-    at = b"\x10" + _varint(step) if step else b""  # Event.step = 2; proto3 leaves zeros out
-    return _record(_wall_time(wall_time) + at + _bytes(5, summary))  # Event.summary = 5
+    at_step = b"\x10" + _varint(step) if step else b""  # Event.step = 2; proto3 omits zeros
+    return _record(_wall_time(wall_time) + at_step + _bytes(5, summary))  # Event.summary = 5
 
 
 def _float32(value: float) -> bytes:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all: bytes, JSON, named arrays."""
+"""Files that are either complete or absent: bytes, JSON, named arrays."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write `data` so that `path` holds the old bytes or the new ones at any moment, never a part."""
+    """Writes `data`; at any moment `path` has all the old bytes or all the new ones."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -27,7 +27,7 @@ def write_atomic(path: str | Path, data: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Returns when a file, or the entries of a folder, are safe from a power cut."""
+    """Waits until a file, or the entries of a folder, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -36,27 +36,26 @@ def sync(path: Path) -> None:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays atomically as a compressed .npz."""
+    """Writes named arrays atomically as a compressed .npz."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # numpy's stub takes them for allow_pickle
     write_atomic(path, buffer.getvalue())
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays that `write_arrays` wrote, by name."""
+    """The arrays in a .npz, by name."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
 def write_json(path: str | Path, obj: object) -> None:
-    """Write `obj` atomically as strict JSON: keys sorted, indented; NaN and infinities become strings, numpy
-    values numbers and lists, paths strings."""
+    """Writes `obj` atomically as strict JSON, see `plain`, with sorted keys."""
     text = json.dumps(plain(obj), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomic(path, f"{text}\n".encode())
 
 
 def plain(obj: object) -> object:
-    """`obj` in the types of strict JSON."""
+    """`obj` in the types of strict JSON: NaN, infinities and paths become strings, numpy values numbers and lists."""
     if isinstance(obj, Mapping):
         return {str(key): plain(value) for key, value in obj.items()}
     if isinstance(obj, list | tuple):

@@ -1,5 +1,4 @@
-"""What a run was: versions, code, machine, command, seed and data, so that it can be told apart and
-repeated."""
+"""The facts of a run by which it can be identified and repeated: versions, code, machine, command, seed and data."""
 
 import os
 import platform
@@ -18,9 +17,9 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 
 
 def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str | Path) -> dict:
-    """The facts of a run that starts now, ready for `write_json`; what the wall clock says is under `time`.
+    """The facts of a run that starts now, for `write_json`; those that depend on the wall clock are under `time`.
 
-    data: fingerprints of the data, kept as given. devices: names of the accelerators or CPUs in use.
+    data: fingerprints of the data. devices: names of the accelerators or CPUs in use.
     """
     return {
         "versions": versions(),
@@ -42,7 +41,7 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
 
 
 def program() -> list[str]:
-    """The words that started this process, before its arguments: jaxcv, python -m jaxcv, or python launch/main.py."""
+    """The command that started this process, without its arguments: jaxcv, python -m jaxcv or python launch/main.py."""
     script = Path(sys.argv[0])
     if script.name == "__main__.py":
         return ["python", "-m", script.parent.name]
@@ -52,40 +51,38 @@ def program() -> list[str]:
 
 
 def command_line() -> str:
-    """The command as the user has typed it, to be typed again."""
+    """The command line as the user typed it, to be repeated."""
     return shlex.join([*program(), *sys.argv[1:]])
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python, of this package and of those under it; None for what is not installed."""
-    return {
-        "python": platform.python_version(),
-        "jaxcv": jaxcv.__version__,
-        **{name: _version(name) for name in _PACKAGES},
-    }
+    """The versions of Python, of this package and of its main dependencies; None for one that is not installed."""
+    own = {"python": platform.python_version(), "jaxcv": jaxcv.__version__}
+    return own | {name: _version(name) for name in _PACKAGES}
 
 
 def git(root: Path) -> dict | None:
-    """{"commit": hex, "dirty": bool} of the checkout `root` that the package runs from; None where there is
-    no git, no commit, or a repository that only happens to surround an installed package."""
+    """{"commit": hex, "dirty": bool} of the checkout `root` that the package runs from; None without git or a commit,
+    or if the package is installed inside another repository."""
     if not _git(root, "ls-files", "--", "jaxcv"):
         return None
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--", "jaxcv", "configs", "launch")  # new files count: they may run
+    status = _git(
+        root, "status", "--porcelain", "--", "jaxcv", "configs", "launch"
+    )  # new files count: they may be used
     return {"commit": commit, "dirty": bool(status)} if commit else None
 
 
 def _git(root: Path, *args: str) -> str | None:
-    """What git prints, or None if it fails or is not there."""
-    # Neither a hook's GIT_DIR may point elsewhere, nor `status` write to the index.
+    """The output of git, or None if it fails or is not installed."""
+    # Not the GIT_DIR of a hook, and no writes to the index by `status`.
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     env["GIT_OPTIONAL_LOCKS"] = "0"
     command = ["git", "-C", str(root), *args]
     try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:

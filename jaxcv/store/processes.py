@@ -1,7 +1,7 @@
-"""Several processes as one run: how they find each other, which of them keeps the record, how they agree.
+"""Several processes as one run: how they find each other, which one writes and prints, how they agree.
 
-All run the same program on their share of each batch. The first alone writes into the workdir and prints; checkpoints
-are written by all. Where one fails, the others wait for it until jax ends them, after five minutes at the most.
+All run the same program, each on its share of every batch. All write checkpoints; only the first writes other files
+and prints. If one fails, the others wait for it until jax ends them, within five minutes.
 """
 
 import os
@@ -17,11 +17,11 @@ from jaxcv.errors import UserError
 
 
 def join(coordinator: str, num_processes: int, process_id: int) -> None:
-    """Makes this process one of those of the run, before jax uses a device; nothing if it is the only one.
+    """Makes this process one of the run's, before jax uses a device; does nothing if it is the only one.
 
-    coordinator: "HOST:PORT", a free port of process 0's host; "auto" leaves all three to what jax finds out of the
-    cluster; "" does so where SLURM, Open MPI or a TPU pod has started several processes.  Raises UserError for values
-    that do not go together, and where jax finds nothing.
+    coordinator: "HOST:PORT", a free port on the host of process 0; "auto": jax finds all three values from the cluster;
+    "": the same if SLURM, Open MPI or a TPU pod has started several processes. Raises UserError for values that do not
+    fit together, and if jax finds none.
     """
     if coordinator not in ("", "auto"):
         if not 0 <= process_id < num_processes:
@@ -38,9 +38,9 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
             remedy = "say --coordinator=HOST:PORT --num_processes=N --process_id=I."
             raise UserError(f"jax cannot tell how the processes find each other ({error}); {remedy}") from None
     if not is_alone():
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # SIGTERM is jax's now, and stops all
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # jax handles SIGTERM now, and stops all
     if not is_first():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it would say what the first says
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it would repeat what the first prints
 
 
 def launched(environment: Mapping[str, str]) -> bool:
@@ -52,39 +52,39 @@ def launched(environment: Mapping[str, str]) -> bool:
 
 
 def is_first() -> bool:
-    """Whether this process keeps the record of the run."""
+    """Whether this is the process that writes the run's files and prints."""
     return jax.process_index() == 0
 
 
 def is_alone() -> bool:
-    """Whether the run has this process only."""
+    """Whether the run has only this process."""
     return jax.process_count() == 1
 
 
 def broadcast_from_first(value: bool) -> bool:
-    """The first process's `value`, on all; all must ask."""
+    """The `value` of the first process, on all of them; all must call this."""
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
 def broadcast_step_from_first(step: int | None) -> int | None:
-    """The same of a step that may be none."""
+    """`broadcast_from_first` of a step or None."""
     step = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if step is None else step)))
     return None if step < 0 else step
 
 
 def anywhere(value: bool) -> bool:
-    """Whether `value` is true on any process; all must ask."""
+    """Whether `value` is true on any process; all must call this."""
     return bool(np.any(multihost_utils.process_allgather(np.asarray(value))))
 
 
 def wait(place: str) -> None:
-    """Returns when all processes have come to this `place`."""
+    """Waits until all processes have reached this `place`."""
     multihost_utils.sync_global_devices(place)
 
 
 def stop_at(step: int) -> bool:
-    """Whether all processes stop at `step`, because one has got SIGTERM; all must ask at every step.
+    """Whether all processes stop at `step`, because one has received SIGTERM; all must call this at every step.
 
-    Always False in a process that is alone.
+    Always False if the run has only this process.
     """
     return multihost_utils.reached_preemption_sync_point(step)

@@ -1,32 +1,32 @@
-"""A run is asked to stop by SIGTERM or Ctrl-C, and stops where nothing is lost."""
+"""Stopping a run on SIGTERM or Ctrl-C, at a point where nothing is lost."""
 
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
 
 
 class Stopped(Exception):
-    """Ends what a signal has asked to stop; what is saved is whole."""
+    """Ends a run after a signal; what is saved is complete."""
 
 
 def never() -> bool:
-    """Nobody asks."""
+    """The should_stop() of a run that no signal stops."""
     return False
 
 
 def on_signals() -> Callable[[], bool]:
-    """Returns should_stop(): whether SIGTERM or Ctrl-C has come since. A second signal ends the process at once."""
-    came: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    """Returns should_stop(): whether SIGTERM or Ctrl-C has arrived. A second signal ends the process at once."""
+    arrived: list[int] = []
+    signals = (signal.SIGTERM, signal.SIGINT)
 
-    def note(number: int, frame: Any) -> None:
-        came.append(number)
-        for each in numbers:  # the system's own way, which also ends a process that is inside a library
+    def handle(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+        for each in signals:  # the system's default also ends a process that is inside a library
             signal.signal(each, signal.SIG_DFL)
-        # Not print: it may have been interrupted in the middle of a line.
+        # Not print: the signal may have interrupted one.
         os.write(2, b"Stopping as soon as nothing is lost by it; once more to stop at once.\n")
 
-    for number in numbers:
-        signal.signal(number, note)
-    return lambda: bool(came)
+    for number in signals:
+        signal.signal(number, handle)
+    return lambda: bool(arrived)

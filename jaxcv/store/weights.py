@@ -1,4 +1,4 @@
-"""Weights in files, as torch has them, in both directions; and the averaged ones in a saved state."""
+"""Weights in torch's files, read and written, and the averaged weights in a saved state."""
 
 import os
 from collections.abc import Mapping
@@ -11,14 +11,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from jaxcv.errors import UserError
+from jaxcv.task import Tree
 
 TORCH_FILES = (".pth", ".pt", ".bin")
 
 
 def read_file(path: Path) -> dict[str, np.ndarray]:
-    """The state_dict in a .safetensors file, or a .pth, .pt or .bin one where torch is installed.
+    """The state_dict in a .safetensors file or, if torch is installed, a .pth, .pt or .bin file; nothing is executed.
 
-    Raises UserError for what cannot be read. Nothing in a file is executed.
+    Raises UserError if it cannot be read.
     """
     if not path.exists():
         raise UserError(f"there are no weights at {path}; name a .safetensors or .pth file, or the workdir of a run.")
@@ -30,7 +31,7 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def write(path: str | os.PathLike, state_dict: Mapping[str, np.ndarray]) -> None:
-    """Writes a .safetensors file that torch loads with `strict=True`; it appears whole or not at all."""
+    """Writes a .safetensors file that torch loads with `strict=True`, atomically. Raises UserError if it cannot."""
     path = Path(path).expanduser()
     if path.suffix != ".safetensors":
         raise UserError(f"cannot write {path}: weights are exported as .safetensors, so its name must end in that.")
@@ -61,10 +62,10 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its unpickler and zip reader raise
+    except Exception as error:  # of torch's unpickler or zip reader
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{path} is not a file of weights that torch can load safely: {reason}") from None
-    for name in ("state_dict", "model"):  # as timm, torchvision's references and MoCo wrap it
+    for name in ("state_dict", "model"):  # timm, torchvision's references and MoCo wrap it
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
@@ -73,28 +74,28 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
     return {name.removeprefix("module."): _to_numpy(value) for name, value in content.items()}
 
 
-def _to_numpy(tensor: Any) -> np.ndarray:
+def _to_numpy(tensor: Any) -> np.ndarray:  # bfloat16, which numpy lacks, and float16 as float32
     tensor = tensor.detach()
     return (tensor.float() if tensor.is_floating_point() and tensor.itemsize == 2 else tensor).numpy()
 
 
-def overlay_average(params: Any, opt_state: Any) -> Any:
-    """The parameters of a saved state, in nested containers, with their averages where its optimiser keeps them."""
+def overlay_average(params: Tree, opt_state: Tree) -> Tree:
+    """The parameters of a saved state, in nested containers, replaced by their averages if its optimiser has them."""
     return _overlay(params, _find_average(opt_state))
 
 
-def _find_average(tree: Any) -> Any:
-    """The averaged parameters that an optimiser keeps, see jaxcv/optim; None if it keeps none."""
-    children = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
-    for name, child in children:
-        found = child if name == "average" else _find_average(child)
-        if found is not None:
-            return found
-    return None
+def _find_average(tree: Tree) -> Tree | None:
+    """The averaged parameters in the state of an optimiser of jaxcv/optim, if there are any."""
+    if not isinstance(tree, Mapping | list | tuple):
+        return None
+    if isinstance(tree, Mapping) and tree.get("average") is not None:
+        return tree["average"]
+    averages = map(_find_average, tree.values() if isinstance(tree, Mapping) else tree)
+    return next((average for average in averages if average is not None), None)
 
 
-def _overlay(tree: Any, over: Any) -> Any:
-    """`tree` with the leaves that `over` has: a run that keeps parameters frozen has no average of those."""
+def _overlay(tree: Tree, average: Tree | None) -> Tree:
+    """`tree` with the leaves of `average`, which has none for frozen parameters."""
     if isinstance(tree, Mapping):
-        return {name: _overlay(child, (over or {}).get(name)) for name, child in tree.items()}
-    return tree if over is None else over
+        return {name: _overlay(child, (average or {}).get(name)) for name, child in tree.items()}
+    return tree if average is None else average

@@ -21,19 +21,20 @@ from jaxcv.models.layers import BatchNorm, dense, float_dtype
 from jaxcv.ops.views import make_view, make_views
 from jaxcv.predict import write_features
 from jaxcv.prng import streams
+from jaxcv.ranges import PositiveCount, Share
 from jaxcv.report import figures
 from jaxcv.report.results import Results
-from jaxcv.task import Augment, Batch, Predict, Schedule, Setup, Task, Tree
-from jaxcv.tasks.network import make_prepare, wide
+from jaxcv.task import Augment, Batch, Metrics, Predict, Schedule, Setup, Task, Tree
+from jaxcv.tasks.network import make_prepare, upcast
 
-SPREAD_FLOOR = 0.1  # feature_std of the online projections under which they count as collapsed (1 = even spread)
+SPREAD_FLOOR = 0.1  # training has collapsed when feature_std of the online projections is below this (1: even spread)
 
 
 class Head(nn.Module):
     """The projector and the predictor: Linear, BatchNorm, ReLU, Linear without bias."""
 
-    hidden: int
-    features: int
+    hidden: PositiveCount
+    features: PositiveCount
     norm: bool = True
     dtype: Any = jnp.float32
 
@@ -57,10 +58,10 @@ class Network(nn.Module):
         feature, _ = self.backbone(image, train=train)
         projection = self.projector(feature, train=train)
         prediction = projection if self.predictor is None else self.predictor(projection, train=train)
-        return wide(projection), wide(prediction)
+        return upcast(projection), upcast(prediction)
 
 
-def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosine") -> Schedule:
+def make_decay(total_steps: int, *, tau: Share = 0.99, tau_schedule: str = "cosine") -> Schedule:
     """Returns decay(step), the target's decay rate at update `step` (from 0).
 
     cosine: 1 - (1 - tau) (cos(pi step / total_steps) + 1) / 2, from `tau` to 1 (the paper, sec. 3.1); constant: `tau`.
@@ -75,19 +76,20 @@ def make_decay(total_steps: int, *, tau: float = 0.99, tau_schedule: str = "cosi
 def make(
     setup: Setup,
     *,
-    hidden: int = 4096,
-    features: int = 256,
+    hidden: PositiveCount = 4096,
+    features: PositiveCount = 256,
     predictor: bool = True,
     head_norm: bool = True,
     target_init: str = "separate",
-    tau: float = 0.99,
+    tau: Share = 0.99,
     tau_schedule: str = "cosine",
 ) -> Task:
     """BYOL of a backbone that maps images to (features, stages).
 
-    hidden, features: widths of projector and predictor.  target_init: `separate` draws the target's first parameters
-    anew, as the paper's code does; `copy` starts it as a copy of the online network.  predictor, head_norm: False takes
-    the predictor, or the heads' BatchNorm, away, which makes BYOL collapse (the paper, sec. 5).
+    hidden, features: widths of projector and predictor.  target_init: `separate` gives the target random parameters of
+    its own, as the paper's code does; `copy` starts it as a copy of the online network.  predictor, head_norm: False
+    removes the predictor, or the heads' BatchNorm, which makes BYOL collapse (the paper, sec. 5).  tau, tau_schedule:
+    as of `make_decay`.
     """
     if target_init not in ("separate", "copy"):
         raise ConfigError(f"config.task.target_init={target_init!r} is unknown; choose separate or copy.")
@@ -100,49 +102,46 @@ def make(
     target = Network(model, head)
 
     def apply(network: Network, params: Tree, stats: Tree, image: jax.Array) -> tuple:
-        """Projection and prediction of one view, by that view's own batch statistics, and the new running ones."""
+        """Projection and prediction of one view, normalised by that view alone, and the new running statistics."""
         variables = {"params": params, "batch_stats": stats}
-        outputs, new = network.apply(variables, image, train=True, mutable=["batch_stats"])
-        return *outputs, new["batch_stats"]
+        outputs, updated = network.apply(variables, image, train=True, mutable=["batch_stats"])
+        return *outputs, updated["batch_stats"]
 
     def init(key: jax.Array, batch: Batch) -> tuple:
         online_key, target_key, augment_key = streams(key, "online", "target", "augment")
         image = augment(augment_key, batch)["view1"]
         first = online.init(online_key, image, train=True)
         second = target.init(target_key, image, train=True)
-        if target_init == "copy":
-            second["params"] = _without_predictor(first["params"])
-        second = {"params": second["params"], "batch_stats": second.get("batch_stats", {})}
-        return first["params"], {"batch_stats": first.get("batch_stats", {}), "target": second}
+        target_params = _without_predictor(first["params"]) if target_init == "copy" else second["params"]
+        target_state = {"params": target_params, "batch_stats": second.get("batch_stats", {})}
+        return first["params"], {"batch_stats": first.get("batch_stats", {}), "target": target_state}
 
     def loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         views = augment(key, batch)
         stats, target_stats = model_state["batch_stats"], model_state["target"]["batch_stats"]
+        target_params = model_state["target"]["params"]
         projection, prediction1, stats = apply(online, params, stats, views["view1"])
         _, prediction2, stats = apply(online, params, stats, views["view2"])
-        goal1, _, target_stats = apply(target, model_state["target"]["params"], target_stats, views["view1"])
-        goal2, _, target_stats = apply(target, model_state["target"]["params"], target_stats, views["view2"])
-        goal1, goal2 = jax.lax.stop_gradient((goal1, goal2))
-        distance = losses.cosine_distance(prediction1, goal2) + losses.cosine_distance(prediction2, goal1)
-        health = metrics.feature_spread(metrics.moments(_unit(jax.lax.stop_gradient(projection))))
-        health["online_target_cosine"] = 1 - distance.mean() / 4
-        target_state = {"params": model_state["target"]["params"], "batch_stats": target_stats}
-        return distance.mean(), ({"batch_stats": stats, "target": target_state}, health)
+        target1, _, target_stats = apply(target, target_params, target_stats, views["view1"])
+        target2, _, target_stats = apply(target, target_params, target_stats, views["view2"])
+        target1, target2 = jax.lax.stop_gradient((target1, target2))
+        distance = losses.cosine_distance(prediction1, target2) + losses.cosine_distance(prediction2, target1)
+        spread = metrics.feature_spread(metrics.moments(_unit(jax.lax.stop_gradient(projection))))
+        target_state = {"params": target_params, "batch_stats": target_stats}
+        model_state = {"batch_stats": stats, "target": target_state}
+        return distance.mean(), (model_state, {**spread, "online_target_cosine": 1 - distance.mean() / 4})
 
     def after(params: Tree, model_state: Tree, step: jax.Array) -> Tree:
-        moved = optax.incremental_update(_without_predictor(params), model_state["target"]["params"], 1 - decay(step))
-        return {**model_state, "target": {**model_state["target"], "params": moved}}
+        target = model_state["target"]
+        average = optax.incremental_update(_without_predictor(params), target["params"], 1 - decay(step))
+        return {**model_state, "target": {**target, "params": average}}
 
-    def measure(params: Tree, model_state: Tree, batch: Batch) -> dict:
+    def measure(params: Tree, model_state: Tree, batch: Batch) -> Metrics:
         feature = predict(params, model_state, batch["image"])["feature"]
         return metrics.moments(_unit(feature), batch["valid"])
 
     return Task(
-        model,
-        init,
-        loss,
-        measure,
-        metrics.feature_spread,
+        *(model, init, loss, measure, metrics.feature_spread),
         after=after,
         augment=augment,
         predict=predict,
@@ -156,7 +155,7 @@ def make(
 
 
 def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Augment:
-    """Two augmented, normalised views of a batch: augment(key, batch) -> batch with `view1` and `view2`."""
+    """augment(key, batch) -> batch with `view1` and `view2`, augmented and normalised, for `image`."""
     views = {"view1": make_view(**view1), "view2": make_view(**view2)}
     return make_views(views, mean=info.mean, std=info.std)
 
@@ -168,30 +167,26 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Predict:
     """
     prepare = make_prepare(info, crop=crop)
 
-    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict:
+    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict[str, jax.Array]:
         variables = {"params": params["backbone"], "batch_stats": model_state["batch_stats"].get("backbone", {})}
         feature, _ = model.apply(variables, prepare(image), train=False)
-        return {"feature": wide(feature)}
+        return {"feature": upcast(feature)}
 
     return predict
 
 
 def get_network(params: Tree, model_state: Tree) -> dict[str, Tree]:
     """The variables of the online backbone: what a run exports, and other runs begin with."""
-    variables = {"params": params["backbone"]}
     stats = model_state["batch_stats"].get("backbone")
-    return variables | ({"batch_stats": stats} if stats else {})
+    return {"params": params["backbone"], **({"batch_stats": stats} if stats else {})}
 
 
 def set_network(params: Tree, model_state: Tree, variables: Mapping[str, Tree]) -> tuple[Tree, Tree]:
     """(params, model_state) whose backbones, online and target, are `variables`."""
     target, stats = model_state["target"], {"backbone": variables.get("batch_stats", {})}
-    target = {
-        "params": {**target["params"], "backbone": variables["params"]},
-        "batch_stats": {**target["batch_stats"], **stats},
-    }
-    params = {**params, "backbone": variables["params"]}
-    return params, {**model_state, "batch_stats": {**model_state["batch_stats"], **stats}, "target": target}
+    backbone = {"backbone": variables["params"]}
+    target = {"params": {**target["params"], **backbone}, "batch_stats": {**target["batch_stats"], **stats}}
+    return {**params, **backbone}, {"batch_stats": {**model_state["batch_stats"], **stats}, "target": target}
 
 
 def diagnose(values: Mapping[str, float]) -> str:
@@ -204,9 +199,9 @@ def diagnose(values: Mapping[str, float]) -> str:
     )
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """PCA and t-SNE of the examples' features at each step."""
-    figures.draw_features(folder, results)
+    figures.draw_features(results, folder)
 
 
 def _without_predictor(params: Mapping) -> dict:

@@ -18,24 +18,23 @@ from jaxcv.ops.mix import mixup_or_cutmix
 from jaxcv.ops.views import make_view
 from jaxcv.predict import write_probabilities
 from jaxcv.prng import streams
+from jaxcv.ranges import Decay
 from jaxcv.report import figures
 from jaxcv.report.results import Results
-from jaxcv.task import Augment, Batch, Predict, Setup, Task, Tree
+from jaxcv.task import Augment, Batch, Metrics, Predict, Setup, Task, Tree
 from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare
 
 LOSSES = ("softmax", "sigmoid")
 
 
-def make(setup: Setup, *, loss: str = "softmax", label_smoothing: float = 0.0) -> Task:
+def make(setup: Setup, *, loss: str = "softmax", label_smoothing: Decay = 0.0) -> Task:
     """A classifier into the classes of the data.
 
-    loss: `softmax`, cross-entropy over the classes; `sigmoid`, binary cross-entropy of each class for itself, or for
-    two classes of the second one.  label_smoothing: the share of a target that is spread over all classes.
+    loss: `softmax`, cross-entropy over the classes; `sigmoid`, binary cross-entropy of each class by itself, or of the
+    second of two classes.  label_smoothing: the share of a target that is spread over all classes.
     """
     if loss not in LOSSES:
         raise ConfigError(f"config.task.loss={loss!r} is unknown; choose {' or '.join(LOSSES)}.")
-    if not 0 <= label_smoothing < 1:
-        raise ConfigError(f"config.task.label_smoothing={label_smoothing} must be in [0, 1).")
     classes = len(setup.info.classes)
     model = setup.make_model(1 if loss == "sigmoid" and classes == 2 else classes)
     augment = call(make_augment, setup.augment, group="augment", info=setup.info)
@@ -49,41 +48,32 @@ def make(setup: Setup, *, loss: str = "softmax", label_smoothing: float = 0.0) -
         hit = metrics.most_probable(logits) == batch["target"].argmax(-1)
         return per_example(logits, target).mean(), (model_state, {"accuracy": hit.mean()})
 
-    def measure(params: Tree, model_state: Tree, batch: Batch) -> dict:
+    def measure(params: Tree, model_state: Tree, batch: Batch) -> Metrics:
         logits = predict(params, model_state, batch["image"])["logits"]
         loss = per_example(logits, jax.nn.one_hot(batch["label"], classes))
         return metrics.classification(logits, batch["label"], batch["valid"], loss, classes)
 
-    return Task(
-        model,
-        make_init(model, augment),
-        compute_loss,
-        measure,
-        metrics.summarize_classification,
-        augment=augment,
-        predict=predict,
-        draw=draw,
-        write=write_probabilities,
-    )
+    functions = (make_init(model, augment), compute_loss, measure, metrics.summarize_classification)
+    return Task(model, *functions, augment=augment, predict=predict, draw=draw, write=write_probabilities)
 
 
 def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Augment:
-    """augment(key, batch) -> batch with `image`, normalised float32, and `target`, float32 (b, classes), for `label`.
+    """augment(key, batch) -> batch with `image`, normalised float32, and `target`, float32 (b, classes).
 
     ops: the operations on each image, as of `make_view`.  mix: options of `mixup_or_cutmix`; empty: neither.
     """
     view, normalize = make_view(**ops), make_normalize(info)
     classes = len(info.classes)
 
-    def augment(key: jax.Array, batch: Batch) -> dict:
+    def augment(key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         if "label" not in batch:
             raise ConfigError(f"config.task.name='classify' needs labels, and the images of {info.name} have none.")
         view_key, mix_key = streams(key, "view", "mix")
         image = jax.vmap(view)(jax.random.split(view_key, len(batch["image"])), batch["image"] / jnp.float32(255))
         target = jax.nn.one_hot(batch["label"], classes)
         if mix:
-            given = {"key": mix_key, "image": image, "target": target}
-            image, target = call(mixup_or_cutmix, mix, group="augment.mix", **given)
+            arrays = {"key": mix_key, "image": image, "target": target}
+            image, target = call(mixup_or_cutmix, mix, group="augment.mix", **arrays)
         return {**batch, "image": normalize(image), "target": target}
 
     return augment
@@ -97,9 +87,8 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0, stage: str = "",
     """
     prepare = make_prepare(info, crop=crop)
 
-    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict:
-        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
-        logits, stages = model.apply(variables, prepare(image), train=False)
+    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict[str, jax.Array]:
+        logits, stages = model.apply({"params": params, **model_state}, prepare(image), train=False)
         feature = stages[_stage(stage, list(stages))].astype(jnp.float32)
         feature = feature.mean((1, 2)) if feature.ndim == 4 else feature
         return {"logits": logits, "probability": _probability(logits, loss, len(info.classes)), "feature": feature}
@@ -107,15 +96,16 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0, stage: str = "",
     return predict
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """Confusion matrix and class accuracies of the test split; features and worst errors of the examples."""
     classes, arrays = results.info.classes, results.arrays
     figures.confusion_matrix(arrays["test/confusion"][:, :-1], folder / "confusion.png", classes=classes)
     figures.class_bars(arrays["test/class_accuracy"], folder / "class_accuracy.png", classes=classes)
-    figures.draw_features(folder, results)
+    figures.draw_features(results, folder)
     probability = results.predictions[max(results.predictions)]["probability"]
     image, label = results.batch["image"], results.batch["label"]
-    figures.worst_classified(image, label, probability, folder / "worst.png", classes=classes)
+    file = folder / "worst.png"
+    figures.worst_classified(image, file, labels=label, probabilities=probability, classes=classes)
 
 
 def _stage(name: str, stages: list[str]) -> str:

@@ -1,6 +1,6 @@
-"""Colourisation: a grey image to one of a palette's colours for each pixel, which is segmentation of a grey image.
+"""Colourisation: one of a palette's colours for each pixel of a grey image, which is segmentation of that image.
 
-The mask holds the palette's index of each pixel's colour; the network sees the mean of the channels over 256.
+The mask holds the index in the palette of each pixel's colour.
 """
 
 from pathlib import Path
@@ -17,9 +17,9 @@ from jaxcv.tasks import segment
 
 
 def make(setup: Setup, *, loss: str = "cross_entropy") -> Task:
-    """Colourisation, from grey images to logits for the colours, which are the classes; loss as in segment."""
-    call(lambda: None, setup.augment, group="augment")  # nothing is augmented
-    return segment.make_task(setup, augment=augment, prepare=grey, loss=loss)._replace(draw=draw)
+    """Segmentation of grey images; the classes are the colours.  loss: one of jaxcv.tasks.segment.LOSSES."""
+    call(lambda: None, setup.augment, group="augment")  # no augmentation
+    return segment.make_task(setup, augment, grey, segment.make_loss(setup.info, loss))._replace(draw=draw)
 
 
 def grey(image: jax.Array) -> jax.Array:
@@ -27,12 +27,12 @@ def grey(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32).mean(-1, keepdims=True) / 256
 
 
-def augment(key: jax.Array, batch: Batch) -> dict:
+def augment(key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
     """The batch with the grey `image` and its `mask`, int32; nothing is random."""
     return {**batch, "image": grey(batch["image"]), "mask": batch["mask"].astype(jnp.int32)}
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """The first examples: what the network sees, the colours to be found, and those predicted at each step."""
     batch, palette = results.batch, results.info.palette
     masks = {"truth": batch["mask"]}

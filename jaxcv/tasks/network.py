@@ -1,4 +1,4 @@
-"""What tasks share: a network's first variables, its pass in training, and images as it sees them."""
+"""What tasks share: a network's initial variables, its forward pass in training, and images as it sees them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,21 +25,19 @@ def make_init(model: nn.Module, augment: Augment) -> Init:
 
 
 def forward(model: nn.Module, params: Tree, model_state: Tree, image: jax.Array, key: jax.Array) -> tuple:
-    """((output, stages), model_state) of `model` in training mode, which moves its batch statistics."""
-    rngs = {"dropout": stream(key, "dropout")}
-    output, moved = model.apply(
-        {"params": params, **model_state}, image, train=True, mutable=["batch_stats"], rngs=rngs
-    )
-    return output, {"batch_stats": moved.get("batch_stats", {})}
+    """((output, stages), model_state) of `model` in training mode, which updates its batch statistics."""
+    variables, rngs = {"params": params, **model_state}, {"dropout": stream(key, "dropout")}
+    output, updated = model.apply(variables, image, train=True, mutable=["batch_stats"], rngs=rngs)
+    return output, {"batch_stats": updated.get("batch_stats", {})}
 
 
 def make_normalize(info: Any) -> Callable[[jax.Array], jax.Array]:
-    """Images in [0, 1], (b, h, w, c), clipped to it and normalised by the mean and standard deviation of the data."""
+    """Clips images (b, h, w, c) to [0, 1] and normalises them by the mean and standard deviation of the data."""
     return jax.vmap(lambda image: normalize(jnp.clip(image, 0.0, 1.0), mean=info.mean, std=info.std))
 
 
 def make_prepare(info: Any, *, crop: int = 0) -> Callable[[jax.Array], jax.Array]:
-    """uint8 (b, h, w, c) -> float32, normalised as in training: the central `crop` x `crop` pixels (0: all)."""
+    """uint8 (b, h, w, c) -> float32: the central `crop` x `crop` pixels (0: all), normalised as in training."""
 
     def prepare(image: jax.Array) -> jax.Array:
         image = center_crop(image, size=crop) if crop else image
@@ -48,6 +46,6 @@ def make_prepare(info: Any, *, crop: int = 0) -> Callable[[jax.Array], jax.Array
     return jax.vmap(prepare)
 
 
-def wide(x: jax.Array) -> jax.Array:
+def upcast(x: jax.Array) -> jax.Array:
     """float32 at least, for losses and measures."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

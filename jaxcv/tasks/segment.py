@@ -1,7 +1,7 @@
 """Semantic segmentation: a class for each pixel.
 
 params: the network's.  model_state = {"batch_stats": the network's}.  A mask's labels are 0 to classes - 1; any
-other label is void, and so is `info.ignore` where `ignore` says so.
+other label is void, and in the loss so is `info.ignore` with `ignore_in_loss`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +17,29 @@ from jaxcv.measure import losses, metrics
 from jaxcv.ops.joint import make_joint_view
 from jaxcv.predict import write_masks
 from jaxcv.prng import stream
+from jaxcv.ranges import NonNegative
 from jaxcv.report import figures
 from jaxcv.report.results import Results
-from jaxcv.task import Augment, Batch, Setup, Task, Tree
-from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare, wide
+from jaxcv.task import Augment, Batch, Metrics, Setup, Task, Tree
+from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare, upcast
 
-PixelLoss = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-
-
-def cross_entropy(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cross-entropy of each pixel."""
-    return losses.pixel_cross_entropy(logits, label), weight
+LossOfMask = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""(logits (b, h, w, n), mask (b, h, w)) -> loss and weight of each pixel, or of each image."""
 
 
-def poly1(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Poly-1 of each pixel with epsilon 1 (arXiv 2204.12511)."""
-    return losses.poly1(losses.pixel_cross_entropy(logits, label), epsilon=1.0), weight
+def of_pixels(loss: Callable[[jax.Array], jax.Array]) -> Callable:
+    """A loss of each pixel's cross-entropy."""
+    return lambda logits, label, weight: (loss(losses.pixel_cross_entropy(logits, label)), weight)
+
+
+def of_overlap(loss: Callable, *, smooth: float) -> Callable:
+    """A loss of each image's overlap with its mask, the mean over the classes."""
+
+    def compute(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        loss_of_class = loss(*losses.overlap(jax.nn.softmax(logits), label, weight), smooth=smooth)
+        return loss_of_class.mean(-1), jnp.ones(len(loss_of_class))
+
+    return compute
 
 
 def poly1_of_mean(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -41,30 +48,19 @@ def poly1_of_mean(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tup
     return jnp.broadcast_to(losses.poly1(mean, epsilon=2.0), weight.shape), weight
 
 
-def focal(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The focal loss of each pixel with gamma 2 (arXiv 1708.02002)."""
-    return losses.focal(losses.pixel_cross_entropy(logits, label), gamma=2.0), weight
-
-
 def binary(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Binary cross-entropy of each class against the rest, void pixels being negatives of all (pochih/FCN-pytorch)."""
+    """Binary cross-entropy of each class against the rest; void pixels are negatives of all (pochih/FCN-pytorch)."""
     return losses.pixel_binary_cross_entropy(logits, label), jnp.ones_like(weight)
 
 
-def jaccard(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """1 - soft IoU of each image, the mean over the classes."""
-    loss = losses.jaccard(*losses.overlap(jax.nn.softmax(logits), label, weight), smooth=1e-6)
-    return loss.mean(-1), jnp.ones(len(loss))
-
-
-def dice(logits: jax.Array, label: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """1 - soft Dice of each image, the mean over the classes."""
-    loss = losses.dice(*losses.overlap(jax.nn.softmax(logits), label, weight), smooth=1.0)
-    return loss.mean(-1), jnp.ones(len(loss))
-
-
-LOSSES: dict[str, PixelLoss] = {
-    f.__name__: f for f in (cross_entropy, poly1, poly1_of_mean, focal, binary, jaccard, dice)
+LOSSES = {
+    "cross_entropy": of_pixels(lambda cross_entropy: cross_entropy),
+    "poly1": of_pixels(lambda cross_entropy: losses.poly1(cross_entropy, epsilon=1.0)),  # arXiv 2204.12511
+    "poly1_of_mean": poly1_of_mean,
+    "focal": of_pixels(lambda cross_entropy: losses.focal(cross_entropy, gamma=2.0)),  # arXiv 1708.02002
+    "binary": binary,
+    "jaccard": of_overlap(losses.jaccard, smooth=1e-6),  # 1 - soft IoU
+    "dice": of_overlap(losses.dice, smooth=1.0),  # 1 - soft Dice
 }
 """(logits b h w n, label b h w, weight b h w) -> loss and weight of each pixel, or of each image."""
 
@@ -74,7 +70,7 @@ def make(
     *,
     loss: str = "cross_entropy",
     class_weight: Sequence[float] = (),
-    aux_weight: float = 0.0,
+    aux_weight: NonNegative = 0.0,
     ignore_in_loss: bool = False,
     average_precision: bool = False,
 ) -> Task:
@@ -84,81 +80,78 @@ def make(
     loss of the stage `aux`.  ignore_in_loss: leaves `info.ignore` out of the loss though it is one of the classes (the
     land-cover rule); a label that is no class is left out anyway.  average_precision: measures AP over pixels as well.
     """
-    return make_task(
-        setup,
-        augment=call(make_augment, setup.augment, group="augment", info=setup.info),
-        prepare=make_prepare(setup.info),
-        loss=loss,
-        class_weight=class_weight,
-        aux_weight=aux_weight,
-        ignore_in_loss=ignore_in_loss,
-        average_precision=average_precision,
-    )
+    augment = call(make_augment, setup.augment, group="augment", info=setup.info)
+    prepare = make_prepare(setup.info)
+    loss_of_mask = make_loss(setup.info, loss, class_weight=class_weight, ignore_in_loss=ignore_in_loss)
+    return make_task(setup, augment, prepare, loss_of_mask, aux_weight=aux_weight, average_precision=average_precision)
+
+
+def make_loss(info: Any, name: str, *, class_weight: Sequence[float] = (), ignore_in_loss: bool = False) -> LossOfMask:
+    """The loss `name` for masks of the data; options as of `make`."""
+    if name not in LOSSES:
+        raise ConfigError(f"config.task.loss={name!r} is unknown; choose one of {', '.join(LOSSES)}.")
+    classes, loss = len(info.classes), LOSSES[name]
+    if class_weight and len(class_weight) != classes:
+        raise ConfigError(f"config.task.class_weight has {len(class_weight)} weights for {classes} classes.")
+    weights = jnp.asarray(class_weight or [1.0] * classes, jnp.float32)
+
+    def loss_of_mask(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        label = jnp.where(mask == info.ignore, classes, mask) if ignore_in_loss else mask
+        return loss(upcast(logits), label, losses.pixel_weight(label, weights))
+
+    return loss_of_mask
 
 
 def make_task(
     setup: Setup,
-    *,
     augment: Augment,
     prepare: Callable[[jax.Array], jax.Array],
-    loss: str,
-    class_weight: Sequence[float] = (),
-    aux_weight: float = 0.0,
-    ignore_in_loss: bool = False,
+    loss_of_mask: LossOfMask,
+    *,
+    aux_weight: NonNegative = 0.0,
     average_precision: bool = False,
 ) -> Task:
-    """The task of `make` for images that `augment` makes ready in training, and `prepare` in evaluation."""
-    if loss not in LOSSES:
-        raise ConfigError(f"config.task.loss={loss!r} is unknown; choose one of {', '.join(LOSSES)}.")
-    classes, ignore = len(setup.info.classes), setup.info.ignore
-    if class_weight and len(class_weight) != classes:
-        raise ConfigError(f"config.task.class_weight has {len(class_weight)} weights for {classes} classes.")
-    weights = jnp.asarray(class_weight or [1.0] * classes, jnp.float32)
-    model, per_pixel = setup.make_model(classes), LOSSES[loss]
+    """The task of `make` on images that `augment` prepares in training and `prepare` in evaluation."""
+    classes = len(setup.info.classes)
+    model = setup.make_model(classes)
 
-    def losses_of(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        label = jnp.where(mask == ignore, classes, mask) if ignore_in_loss else mask
-        return per_pixel(wide(logits), label, losses.pixel_weight(label, weights))
-
-    def compute_loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
+    def loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         batch = augment(key, batch)
         (logits, stages), model_state = forward(model, params, model_state, batch["image"], key)
         mask = _check_size(batch["mask"], logits)
-        loss = losses.weighted_mean(*losses_of(logits, mask))
+        mean = losses.weighted_mean(*loss_of_mask(logits, mask))
         if aux_weight:
-            loss += aux_weight * losses.weighted_mean(*losses_of(stages["aux"], mask))
-        known = (mask >= 0) & (mask < classes)
-        hits = (metrics.most_probable(logits) == mask) & known
-        return loss, (model_state, {"acc/pixel": hits.sum() / jnp.maximum(known.sum(), 1)})
+            mean += aux_weight * losses.weighted_mean(*loss_of_mask(stages["aux"], mask))
+        labelled = (mask >= 0) & (mask < classes)
+        hits = (metrics.most_probable(logits) == mask) & labelled
+        return mean, (model_state, {"acc/pixel": hits.sum() / jnp.maximum(labelled.sum(), 1)})
 
-    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict:
+    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict[str, jax.Array]:
         """{"logits": float32 (b, h, w, n), "prediction": uint8 (b, h, w)}"""
         logits, _ = model.apply({"params": params, **model_state}, prepare(image), train=False)
         logits = logits.astype(jnp.float32)
         return {"logits": logits, "prediction": metrics.most_probable(logits).astype(jnp.uint8)}
 
-    def measure(params: Tree, model_state: Tree, batch: Batch) -> dict:
+    def measure(params: Tree, model_state: Tree, batch: Batch) -> Metrics:
         logits = predict(params, model_state, batch["image"])["logits"]
         mask = _check_size(batch["mask"].astype(jnp.int32), logits)
         prediction = metrics.most_probable(logits)
-        sums = metrics.segmentation(prediction, mask, batch["valid"], *losses_of(logits, mask), classes)
+        sums = metrics.segmentation(prediction, mask, batch["valid"], *loss_of_mask(logits, mask), classes)
         return sums | (metrics.pixel_scores(logits, mask, batch["valid"]) if average_precision else {})
 
-    def summarize(sums: dict) -> dict:
+    def summarize(sums: dict) -> dict[str, Any]:
         values = metrics.summarize_segmentation(sums)
         return values | (metrics.summarize_pixel_scores(sums) if average_precision else {})
 
-    init = make_init(model, augment)
-    return Task(
-        *(model, init, compute_loss, measure, summarize), augment=augment, predict=predict, draw=draw, write=write_masks
-    )
+    functions = (make_init(model, augment), loss, measure, summarize)
+    return Task(model, *functions, augment=augment, predict=predict, draw=draw, write=write_masks)
 
 
 def make_augment(info: Any, **ops: Any) -> Augment:
     """augment(key, batch) -> batch with `image`, normalised float32, and `mask`, int32; ops as of `make_joint_view`."""
     view, normalize = make_joint_view(ignore=info.ignore, **ops), make_normalize(info)
 
-    def augment(key: jax.Array, batch: Batch) -> dict:
+    def augment(key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
         keys = jax.random.split(stream(key, "view"), len(batch["image"]))
         image, mask = jax.vmap(view)(keys, batch["image"] / jnp.float32(255), batch["mask"].astype(jnp.int32))
         return {**batch, "image": normalize(image), "mask": mask}
@@ -169,7 +162,7 @@ def make_augment(info: Any, **ops: Any) -> Augment:
 _MOST = 8  # images in a figure
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(results: Results, folder: Path) -> None:
     """Confusion matrix and class scores of the test split; of the first examples the predicted masks at each step and,
     the last ones, over their images. A class without a score, nan, is left out of the mean."""
     info, arrays = results.info, results.arrays
@@ -189,8 +182,8 @@ def draw(folder: Path, results: Results) -> None:
     last = {"prediction": predictions[f"step {max(results.predictions)}"]}
     images, names = results.batch["image"][:_MOST], results.names[:_MOST]
     looks = {"classes": info.classes, "palette": info.palette, "ignore": info.ignore}
-    figures.mask_panels(images, truth | predictions, folder / "masks.png", names=names, **looks)
-    figures.overlay_panels(images, truth | last, folder / "overlays.png", names=names, **looks)
+    figures.mask_panels(images, folder / "masks.png", masks=truth | predictions, names=names, **looks)
+    figures.overlay_panels(images, folder / "overlays.png", masks=truth | last, names=names, **looks)
 
 
 def _check_size(mask: jax.Array, logits: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from jaxcv.config import HARMLESS
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.store import manifest
+from jaxcv.store.folder import Folder
 from jaxcv.tools import configs
 from jaxcv.tools.flags import make_parser, parse
 
@@ -164,7 +165,7 @@ def _record(workdir: Callable[[Namespace], Path] | None, args: Namespace | None)
         folder = workdir(args) if workdir and args else None
     if folder is None or not folder.is_dir():
         return None
-    when, file = datetime.now(UTC).isoformat(timespec="seconds"), folder / "error.log"
+    when, file = datetime.now(UTC).isoformat(timespec="seconds"), Folder(folder).error_log
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions().items())
     try:
         with file.open("a") as log:
