@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcv.data.image_folder import image_files
-from jaxcv.data.images import SUFFIXES, open_image, stretch
+from jaxcv.data.images import SUFFIXES, open_image, stretch, to_rgb
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
@@ -31,11 +31,11 @@ class Trained(NamedTuple):
     write: Callable[..., None] | None  # the task's: (trained, images, out, *, batch_size, tile)
 
 
-def find_images(folder: Path) -> list[Path]:
-    """The images in or below `folder`, sorted. DataError if there is none."""
+def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """The images in or below `folder` with any of `suffixes`, sorted. DataError if there is none."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds images.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
     if not files:
         raise DataError(f"there is no image in {folder}.")
     return files
@@ -46,15 +46,15 @@ def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[
 
     Images are decoded as those of a folder of training images are: short side to the run's canvas, central square.
     """
-    files = find_images(images)
+    files = find_images(images, (*SUFFIXES, ".npy"))
     height, width, channels = trained.info.shape
     if height != width:
         raise UserError(f"this run's images are {height} x {width}; only square ones can be decoded from a folder.")
-    info = trained.info._replace(shape=(height, width, 3))
+    info = trained.info._replace(shape=(height, width, 3 if channels == 1 else channels))
     source = image_files("images", images, files, info)
     batch_size = -(-batch_size // trained.devices) * trained.devices
     for i, batch in enumerate(eval_batches(source, batch_size=batch_size)):
-        out = trained.run(batch["image"] if channels == 3 else grey(batch["image"]))
+        out = trained.run(grey(batch["image"]) if channels == 1 else batch["image"])
         for row, file in enumerate(files[i * batch_size : (i + 1) * batch_size]):
             yield file.relative_to(images).as_posix(), {name: array[row] for name, array in out.items()}
 
@@ -125,7 +125,7 @@ def masks(trained: Trained, images: Path, *, tile: int | None = None) -> Iterato
     tile = trained.tile if tile is None else tile
     height, width, _ = trained.info.shape
     for file in find_images(images):
-        image = open_image(file).convert("RGB")
+        image = to_rgb(open_image(file))
         boxes = windows(image.height, image.width, tile)
         total = np.zeros((len(trained.info.classes), image.height, image.width), np.float32)
         for i in range(0, len(boxes), trained.devices):
