@@ -61,12 +61,29 @@ def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[
 
 def write_probabilities(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
     """A row for each image: file, class, and the probability of every class, as `write_rows` writes them."""
+    classes = trained.info.classes
+    _write_table(trained, images, out, batch_size, "class", lambda probability: classes[int(probability.argmax())])
+
+
+def write_labels(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
+    """A row for each image: file, labels (the classes of probability above 0.5, joined by ";"), and the probability of
+    every class, as `write_rows` writes them."""
+
+    def labels(probability: np.ndarray) -> str:
+        return ";".join(name for name, p in zip(trained.info.classes, probability) if p > 0.5)
+
+    _write_table(trained, images, out, batch_size, "labels", labels)
+
+
+def _write_table(
+    trained: Trained, images: Path, out: str, batch_size: int, column: str, answer: Callable[[np.ndarray], str]
+) -> None:
     check_table(out)
-    classes, rows = trained.info.classes, []
+    rows = []
     for file, prediction in predictions(trained, images, batch_size=batch_size):
         probability = prediction["probability"]
-        row = {"file": file, "class": classes[int(probability.argmax())]}
-        rows.append(row | {name: float(p) for name, p in zip(classes, probability)})
+        row = {"file": file, column: answer(probability)}
+        rows.append(row | {name: float(p) for name, p in zip(trained.info.classes, probability)})
     write_rows(rows, out)
 
 
