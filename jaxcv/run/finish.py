@@ -84,9 +84,14 @@ def _print_table(run: Run, result: Mapping) -> None:
     """Prints the results beside those of the untrained network, and of chance."""
     untrained = next((row for row in run.folder.read_metrics() if row["step"] == 0), {})
     classes, table = len(run.experiment.info.classes), {}
-    for name, value in result["values"].items():
+    values = result["values"]
+    for name, value in values.items():
+        if name.endswith("_chance"):
+            continue
         table[name] = {"trained": value, "at initialisation": untrained.get(name)}
-        if name.endswith("accuracy") and classes:
+        if f"{name}_chance" in values:
+            table[name]["chance"] = values[f"{name}_chance"]
+        elif name.endswith("accuracy") and classes:
             table[name]["chance"] = min((5 if "top5" in name else 1) / classes, 1.0)
     title = f"{run.folder}: {result['step']} steps"
     if result["reported_step"] != result["step"]:
