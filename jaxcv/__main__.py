@@ -32,8 +32,9 @@ def main() -> int:
 
 
 def commands() -> dict[str, Path]:
-    """The files of the commands by name; that of main.py is `train`."""
-    found = {"train" if path.stem == "main" else path.stem: path for path in LAUNCH.glob("[!_]*.py")}
+    """The files of the commands by name; that of main.py is `train`, that of inspect_.py, which must not hide Python's
+    own module `inspect`, is `inspect`."""
+    found = {"train" if path.stem == "main" else path.stem.rstrip("_"): path for path in LAUNCH.glob("[!_]*.py")}
     return dict(sorted(found.items()))
 
 

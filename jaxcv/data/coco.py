@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcv.data.files import Files, find, sizes, split_examples, split_folder
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch_pair
 from jaxcv.data.masks import fit
 from jaxcv.data.source import Info, fingerprint, voc_palette
@@ -150,6 +151,10 @@ def source(
         if not file.is_file():
             raise DataError(f"there is no image {file}, which {name} has annotations for")
 
-    info = info._replace(fingerprint=fingerprint([*sizes(root, files), (root / name).read_bytes(), *groups]))
+    digest = digests(root, files)
+    info = info._replace(
+        fingerprint=fingerprint([*identities(root, files, digest), (root / name).read_bytes(), *groups])
+    )
     decode = functools.partial(_decode, folder=root / photo_folder, height=height, width=width)
-    return Files([Path(photo.file).stem for photo in photos], photos, decode, info, cache_bytes=cache_bytes)
+    names, contents = [Path(photo.file).stem for photo in photos], [digest[file] for file in files]
+    return Files(names, photos, decode, info, contents=contents, cache_bytes=cache_bytes)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.files import Files, find, locate, sizes, split_examples, split_folder
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, locate, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, image_info, list_images, no_images, open_image
 from jaxcv.data.source import Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
@@ -44,12 +45,21 @@ def decode(path: Path, size: int) -> np.ndarray:
 
 
 def image_files(
-    split: str, folder: Path, files: Sequence[Path], info: Info, *, labels: Sequence[int] = (), cache_bytes: int = 0
+    split: str,
+    folder: Path,
+    files: Sequence[Path],
+    info: Info,
+    *,
+    labels: Sequence[int] = (),
+    contents: Sequence[str] = (),
+    cache_bytes: int = 0,
 ) -> Files:
-    """A source of `files`, named by their paths below `folder`, with `labels` if any; messages mention `split`."""
+    """A source of `files`, named by their paths below `folder`, with `labels` and `contents` (see `Files`) if any;
+    messages mention `split`."""
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, labels))]
-    return Files(names, items, functools.partial(_decode, size=info.shape[0]), info, cache_bytes=cache_bytes)
+    decode_item = functools.partial(_decode, size=info.shape[0])
+    return Files(names, items, decode_item, info, contents=contents, cache_bytes=cache_bytes)
 
 
 def _decode(item: tuple[str, Path, int | None], *, size: int) -> dict[str, np.ndarray]:
@@ -169,9 +179,11 @@ def source(
     pairs = split_examples(split, pairs, val_folder=val_folder, holdout=holdout)
 
     files = [path for path, _ in pairs]
-    rows = [f"{size} {label}" for size, (_, label) in zip(sizes(root, files), pairs)]
+    digest = digests(root, files)
+    rows = [f"{identity} {label}" for identity, (_, label) in zip(identities(root, files, digest), pairs)]
     classes = _sorted_classes(labels_seen) if labels_seen != {UNLABELLED} else ()
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=notes)
     index = {label: i for i, label in enumerate(classes)}
     targets = [index[label] for _, label in pairs] if classes else ()
-    return image_files(split, root / image_folder, files, info, labels=targets, cache_bytes=cache_bytes)
+    facts = {"labels": targets, "contents": [digest[file] for file in files]}
+    return image_files(split, root / image_folder, files, info, **facts, cache_bytes=cache_bytes)

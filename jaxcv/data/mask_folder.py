@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.data.files import Files, find, sizes, split_examples, split_folder
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, image_info, no_images, open_image, stretch_pair
 from jaxcv.data.masks import FORMATS, OTHER, black_and_white, fit, read_mask
 from jaxcv.data.source import Info, fingerprint, voc_palette
@@ -169,6 +170,9 @@ def source(
             info = info._replace(notes=(*info.notes, note))
 
     labels = f"{[list(color) for color in colors]} {threshold} {table.tolist()}"
-    info = info._replace(fingerprint=fingerprint([*sizes(root, itertools.chain(*pairs.values())), labels]))
+    files = list(itertools.chain(*pairs.values()))
+    digest = digests(root, files)
+    info = info._replace(fingerprint=fingerprint([*identities(root, files, digest), labels]))
     decode = functools.partial(_decode, height=height, width=width, table=table, colors=colors, threshold=threshold)
-    return Files(pairs.keys(), pairs.values(), decode, info, cache_bytes=cache_bytes)
+    contents = [digest[image] for image, _ in pairs.values()]
+    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)

@@ -1,0 +1,32 @@
+"""What is in the data of a config: images, classes and colours of each split, and what may be wrong. Trains nothing.
+
+jaxcv inspect --config=NAME[:VARIANT,...]
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from jaxcv.tools import command, flags
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    flags.config(parser)
+
+
+def inspect(args: Namespace) -> None:
+    config = command.config(args)
+    from jaxcv.experiment import build
+    from jaxcv.run.begin import data_report, lines
+
+    experiment = build(config)
+    for line in (*experiment.notes, *lines(data_report(experiment))):
+        print(line)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return command.run(inspect, arguments, doc=__doc__, add_flags=add_flags)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
