@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jaxcv.errors import DataError
 
-_SETTLED = 2.0  # s; a file that changed later than this before it was read may change again in the same tick of mtime
+_SETTLED = 2.0  # s; a file that changed less than this ago may change again without another mtime
 
 
 def digests(root: Path, files: Iterable[Path]) -> dict[Path, str]:
@@ -20,13 +20,15 @@ def digests(root: Path, files: Iterable[Path]) -> dict[Path, str]:
     cache = _cache_file(root)
     known, now = _load(cache), time.time()
     stats = {file: file.stat() for file in files}
-    keys = {file: f"{file.absolute()} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats.items()}
-    unknown = [file for file, key in keys.items() if key not in known]
+    states = {file: f"{stat.st_size} {stat.st_mtime_ns} " for file, stat in stats.items()}
+    cached = {file: known.get(str(file.absolute()), "") for file in stats}
+    unknown = [file for file in stats if not cached[file].startswith(states[file])]
     with ThreadPoolExecutor(4) as pool:  # reading and hashing release the interpreter's lock
         found = dict(zip(unknown, pool.map(_digest, unknown)))
-    if settled := {keys[file]: found[file] for file in unknown if now - stats[file].st_mtime > _SETTLED}:
-        _save(cache, {**_load(cache), **settled})
-    return {file: found[file] if file in found else known[key] for file, key in keys.items()}
+    settled = [file for file in unknown if now - stats[file].st_mtime > _SETTLED]
+    if settled:
+        _save(cache, {**_load(cache), **{str(file.absolute()): states[file] + found[file] for file in settled}})
+    return {file: found[file] if file in found else cached[file].rpartition(" ")[2] for file in stats}
 
 
 def identities(root: Path, files: Iterable[Path], digest: Mapping[Path, str]) -> list[str]:
@@ -50,6 +52,7 @@ def _cache_file(root: Path) -> Path:
 
 
 def _load(cache: Path) -> dict[str, str]:
+    """{path: "size mtime digest"}; empty where there is no cache, or a damaged one."""
     try:
         content = json.loads(cache.read_bytes())
     except (OSError, ValueError):
