@@ -46,7 +46,7 @@ def unet() -> ConfigDict:
             "name": "adamw",
             "lr": 1e-3,
             "schedule": "cosine",
-            "warmup_epochs": 1.0,
+            "warmup_epochs": 0.5,
             "weight_decay": 0.01,
             **base.ADAMW,
         },
@@ -69,7 +69,7 @@ def tiny(config: ConfigDict) -> None:
     config.data.update(height=32, width=32, limit=16)
     config.augment.scale.size = 32
     config.model.update(depth=2, width=4)
-    config.train.update(batch_size=4, total_epochs=1.0, save_every_epochs=1.0, log_every_steps=1)
+    config.train.update(batch_size=4, total_epochs=2.0, save_every_epochs=1.0, log_every_steps=1)
     config.eval.update(batch_size=4, examples=2)
 
 
