@@ -1,9 +1,9 @@
 """jaxcv: pure-functional JAX/Flax research code for computer vision.
 
-The functions named here are loaded when they are first used; importing jaxcv loads no jax.
+The functions named here are imported when they are first used, so that importing jaxcv does not import jax.
 """
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "build", "load_config", "load_run", "train"]
 __version__ = "0.1.0"
 
-_PLACES = {
-    "build": ("jaxcv.experiment", "build"),
-    "load_config": ("jaxcv.tools.configs", "load_config"),
-    "load_run": ("jaxcv.tools.predict", "load_run"),
-    "train": ("jaxcv.run.train", "run"),
+_FUNCTIONS = {
+    "build": "jaxcv.experiment.build",
+    "load_config": "jaxcv.tools.configs.load_config",
+    "load_run": "jaxcv.tools.predict.load_run",
+    "train": "jaxcv.run.train.run",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _FUNCTIONS:
         raise AttributeError(f"module 'jaxcv' has no attribute {name!r}")
-    module, function = _PLACES[name]
-    return getattr(import_module(module), function)
+    return resolve_name(_FUNCTIONS[name])

@@ -17,25 +17,25 @@ LAUNCH = Path(str(files("jaxcv.launch")))  # launch/ of a checkout
 def main() -> int:
     """Runs the command that the first argument names. Returns the exit code."""
     name, *arguments = sys.argv[1:] or ["--help"]
-    known = commands()
+    scripts = commands()
     if name in ("-h", "--help"):
         program = shlex.join(manifest.program())
-        lines = command.table({name: first_line(path) for name, path in known.items()})
-        command.say(f"{program} COMMAND [--FLAG=VALUE ...]\n\n{lines}\n\n{program} COMMAND --help says more of one.")
+        lines = command.table({name: first_line(path) for name, path in scripts.items()})
+        command.say(f"{program} COMMAND [--FLAG=VALUE ...]\n\n{lines}\n\n{program} COMMAND --help explains one.")
     elif name == "--version":
         command.say(command.version())
-    elif name in known:
-        return import_module(f"jaxcv.launch.{known[name].stem}").main(arguments)
+    elif name in scripts:
+        return import_module(f"jaxcv.launch.{scripts[name].stem}").main(arguments)
     else:
-        return command.tell(f"there is no command {name!r}; {nearest(name, list(known))}")
+        return command.fail(f"there is no command {name!r}; {nearest(name, list(scripts))}")
     return 0
 
 
 def commands() -> dict[str, Path]:
-    """The files of the commands by name; that of main.py is `train`, that of inspect_.py, which must not hide Python's
-    own module `inspect`, is `inspect`."""
-    found = {"train" if path.stem == "main" else path.stem.rstrip("_"): path for path in LAUNCH.glob("[!_]*.py")}
-    return dict(sorted(found.items()))
+    """The files of the commands by name; main.py is `train`. inspect_.py is `inspect`, which as a file's name would hide
+    Python's own module."""
+    paths = {"train" if path.stem == "main" else path.stem.rstrip("_"): path for path in LAUNCH.glob("[!_]*.py")}
+    return dict(sorted(paths.items()))
 
 
 if __name__ == "__main__":

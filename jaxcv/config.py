@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from jaxcv.errors import ConfigError
 from jaxcv.ranges import Range
@@ -62,6 +62,9 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         for each in options[1:]:
             if isinstance(each, Range) and not each.holds(value):
                 raise ConfigError(f"{key}={value!r} must be {each}.")
+    elif get_origin(annotation) is Literal:
+        if value not in options:
+            raise ConfigError(f"{key}={value!r} is unknown; {nearest(str(value), list(map(str, options)))}")
     elif annotation in _TYPES:
         wanted = (int, float) if annotation is float else annotation
         if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):

@@ -41,7 +41,7 @@ class Compiled(NamedTuple):
     """The jitted functions of a run, and the form of its state."""
 
     init: Callable  # (batch, weights for `network` or None) -> TrainState
-    update: Callable  # (state, batch) -> (state, metrics); takes the state's memory
+    update: jax.stages.Wrapped  # (state, batch) -> (state, metrics); takes the state's memory
     abstract: TrainState  # shapes, dtypes and layouts of a state
     network: dict[str, Tree]  # shapes of the variables that `init_from` may give
     batch: dict[str, jax.ShapeDtypeStruct]  # shapes of a training batch

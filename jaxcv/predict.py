@@ -1,12 +1,12 @@
-"""What a trained network predicts for a folder of images, and the files that hold it: a task's `write` is one of these.
+"""Predictions of a trained network for a folder of images, without its training data.
 
-Only the run's network and what it knew of its data are needed, not the data.
+The `write` of a task is one of the functions here that write files.
 """
 
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,21 +18,22 @@ from jaxcv.data.images import SUFFIXES, open_image, stretch
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
+from jaxcv.report.masks import save_prediction
 from jaxcv.store.files import write_atomic, write_json
 
 
 class Trained(NamedTuple):
-    """A run's network, ready to predict."""
+    """The network of a run, ready to predict."""
 
     info: Info
-    devices: int  # a batch is a multiple of it
-    tile: int  # px, side of the windows that a segmenter sees; 0: the whole image
-    run: Callable[[np.ndarray], dict[str, np.ndarray]]  # uint8 (b, h, w, c) -> what the task's `predict` gives
+    devices: int  # batch sizes must be multiples of it
+    tile: int  # px, side of the windows that a segmentation network gets; 0: the whole image
+    run: Callable[[np.ndarray], dict[str, np.ndarray]]  # uint8 (b, h, w, c) -> the outputs of the task's `predict`
     write: Callable[..., None] | None  # the task's: (trained, images, out, *, batch_size, tile)
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The images in or below `folder`, sorted. DataError if there is none."""
+    """The images in or below `folder`, sorted. Raises DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds images.")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
@@ -42,9 +43,9 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """(file relative to `images`, {name: the network's output for it}) for each image in or below `images`, sorted.
+    """Yields (file relative to `images`, {name: output}) for each image in or below `images`, sorted.
 
-    Images are decoded as those of a folder of training images are: short side to the run's canvas, central square.
+    As in training from a folder, the short side is resized to the run's image size and the central square is used.
     """
     files = find_images(images)
     height, width, channels = trained.info.shape
@@ -60,67 +61,70 @@ def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[
 
 
 def write_probabilities(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
-    """A row for each image: file, class, and the probability of every class, as `write_rows` writes them."""
-    check_table(out)
-    classes, rows = trained.info.classes, []
-    for file, prediction in predictions(trained, images, batch_size=batch_size):
+    """Writes a row for each image: file, class, and the probability of every class; see `write_rows`."""
+    classes = trained.info.classes
+
+    def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
         probability = prediction["probability"]
-        row = {"file": file, "class": classes[int(probability.argmax())]}
-        rows.append(row | {name: float(p) for name, p in zip(classes, probability)})
-    write_rows(rows, out)
+        return {"class": classes[int(probability.argmax())], **dict(zip(classes, probability.tolist()))}
+
+    write_rows(trained, images, out, row, batch_size=batch_size)
 
 
 def write_features(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
-    """A row for each image: file, and its feature's values, as `write_rows` writes them."""
-    check_table(out)
-    rows = []
-    for file, prediction in predictions(trained, images, batch_size=batch_size):
-        rows.append({"file": file} | {f"feature_{i}": float(x) for i, x in enumerate(prediction["feature"])})
-    write_rows(rows, out)
+    """Writes a row for each image: file, and the values of its feature; see `write_rows`."""
+
+    def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
+        return {f"feature_{i}": value for i, value in enumerate(prediction["feature"].tolist())}
+
+    write_rows(trained, images, out, row, batch_size=batch_size)
 
 
-def write_masks(trained: Trained, images: Path, out: str, *, tile: int | None = None, **_: Any) -> None:
-    """For each image the mask, NAME.png, and NAME_overlay.png, in the image's own size, into the folder `out`."""
-    from jaxcv.report.masks import save_prediction
-
-    if not out or Path(out).suffix:
-        raise UserError("say --out=DIR, a folder for the masks.")
-    count = 0
-    for file, image, mask in masks(trained, images, tile=tile):
-        save_prediction(Path(out) / file.relative_to(images).with_suffix(""), image, mask, trained.info.palette)
-        count += 1
-    print(f"{out}: masks of {count} images")
-
-
-def check_table(out: str) -> None:
-    """Raises UserError unless `write_rows` can write `out`."""
+def write_rows(
+    trained: Trained,
+    images: Path,
+    out: str,
+    row: Callable[[Mapping[str, np.ndarray]], dict[str, str | float]],
+    *,
+    batch_size: int,
+) -> None:
+    """Writes the file and `row(prediction)` of each image to `out`, .csv or .json; empty: as CSV to the terminal."""
     if out and Path(out).suffix not in (".csv", ".json"):
         raise UserError(f"--out={out} must end in .csv or .json.")
-
-
-def write_rows(rows: list[dict[str, Any]], out: str) -> None:
-    """Rows of the same columns into `out`, .csv or .json, or where it is empty as CSV to the terminal."""
+    outputs = predictions(trained, images, batch_size=batch_size)
+    rows = [{"file": file, **row(prediction)} for file, prediction in outputs]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    if not out:
+        print(text.getvalue(), end="")
+        return
     if out.endswith(".json"):
         write_json(out, rows)
     else:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        if out:
-            write_atomic(out, text.getvalue().encode())
-        else:
-            print(text.getvalue(), end="")
-    if out:
-        print(f"{out}: {len(rows)} images")
+        write_atomic(out, text.getvalue().encode())
+    print(f"{out}: {len(rows)} images")
+
+
+def write_masks(trained: Trained, images: Path, out: str, *, tile: int | None = None, **_: Any) -> None:
+    """Writes the mask of each image, NAME.png, and NAME_overlay.png, in the image's size, into the folder `out`."""
+    if not out or Path(out).suffix:
+        raise UserError("give --out=DIR, a folder for the masks.")
+    count = 0
+    for file, image, mask in masks(trained, images, tile=tile):
+        path = Path(out) / file.relative_to(images).with_suffix("")
+        save_prediction(mask, path, image=image, palette=trained.info.palette)
+        count += 1
+    print(f"{out}: masks of {count} images")
 
 
 def masks(trained: Trained, images: Path, *, tile: int | None = None) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
     """Yields (file, image uint8 (h, w, 3), mask uint8 (h, w)) for each image in or below `images`, in its own size.
 
-    tile: the side in pixels of the windows that are seen one by one, as large as the images of training were before
-    they were resized; they overlap by a quarter at least, where their logits are added. 0: the whole image is one.
-    None: the run's own. A window is resized to the run's canvas, and its logits back, bilinearly.
+    tile: side in pixels of the windows that the network gets one by one, like that of the training images before they
+    were resized; 0: the whole image; None: that of the run. Windows overlap by at least a quarter, where their logits
+    are added. A window is resized to the run's image size, and its logits back, bilinearly.
     """
     tile = trained.tile if tile is None else tile
     height, width, _ = trained.info.shape
@@ -129,20 +133,24 @@ def masks(trained: Trained, images: Path, *, tile: int | None = None) -> Iterato
         boxes = windows(image.height, image.width, tile)
         total = np.zeros((len(trained.info.classes), image.height, image.width), np.float32)
         for i in range(0, len(boxes), trained.devices):
-            some = boxes[i : i + trained.devices]
-            seen = [stretch(image.crop((left, top, right, bottom)), height, width) for top, left, bottom, right in some]
-            seen += seen[:1] * (trained.devices - len(some))
-            for (top, left, bottom, right), logits in zip(some, trained.run(np.stack(seen))["logits"]):
+            part = boxes[i : i + trained.devices]
+            batch = [
+                stretch(image.crop((left, top, right, bottom)), height, width) for top, left, bottom, right in part
+            ]
+            batch += batch[:1] * (trained.devices - len(part))
+            for (top, left, bottom, right), logits in zip(part, trained.run(np.stack(batch))["logits"]):
                 for channel, scores in zip(total, logits.transpose(2, 0, 1)):
                     size = (right - left, bottom - top)
-                    back = Image.fromarray(scores).resize(size, Image.Resampling.BILINEAR)
-                    channel[top:bottom, left:right] += np.asarray(back)
+                    resized = Image.fromarray(scores).resize(size, Image.Resampling.BILINEAR)
+                    channel[top:bottom, left:right] += np.asarray(resized)
         yield file, np.asarray(image), total.argmax(0).astype(np.uint8)
 
 
 def windows(height: int, width: int, tile: int) -> list[tuple[int, int, int, int]]:
-    """(top, left, bottom, right) of windows of `tile` pixels, or less where the image is smaller, that cover an image
-    evenly and overlap by a quarter at least; 0: one of the image's size."""
+    """(top, left, bottom, right) of evenly spaced windows that cover an image and overlap by at least a quarter.
+
+    tile: their side in pixels, less if the image is smaller; 0: one window, the whole image.
+    """
 
     def spans(size: int) -> list[tuple[int, int]]:
         if not 0 < tile < size:
@@ -155,6 +163,6 @@ def windows(height: int, width: int, tile: int) -> list[tuple[int, int, int, int
 
 
 def grey(image: np.ndarray) -> np.ndarray:
-    """uint8 (..., 3) -> (..., 1): luma, as Pillow's mode L (ITU-R 601-2)."""
+    """uint8 (..., 3) -> uint8 (..., 1): luma (ITU-R 601-2), as in Pillow's mode L."""
     luma = image @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.round(luma)[..., None].astype(np.uint8)

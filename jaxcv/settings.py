@@ -1,7 +1,7 @@
 """The groups of a config that are not a part's own options: their keys, defaults and ranges."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -72,7 +72,7 @@ class Eval(NamedTuple):
     examples: PositiveCount = 8  # images of the split val whose predictions are kept for the figures
     named: Sequence[str] = ()  # names of those images, instead of `examples`
     best: str = ""  # the metric that chooses the best checkpoint; empty: none
-    report: str = "best"  # the checkpoint that the test split sees: best or last
+    report: Literal["best", "last"] = "best"  # the checkpoint that the test split sees: best or last
     tile: Count = 0  # px, side of the windows in which jaxcv predict sees large images; 0: the whole image
 
 

@@ -1,10 +1,10 @@
-"""Measures what a config's train step costs: a short table, and a line of JSON.
+"""Measures the train step of a config: prints a short table, and a line of JSON.
 
 jaxcv bench --config=NAME[:VARIANT,...] [--steps=20] [--json=FILE]
 
-Everything is timed after one warm-up step, on real batches that are read ahead as in training. `model` is the step less
-data wait and augmentation; FLOPs are XLA's count for one device's share of the step; the peak is the fastest product
-of square matrices, in the model's dtype, that this device computes here and now.
+Steps are timed after one warm-up step, on real batches that are read ahead as in training. `model` is the step without
+data wait and augmentation. FLOPs are as counted by XLA. The peak is measured on this device, with products of large
+square matrices in the model's dtype.
 """
 
 import json
@@ -12,8 +12,11 @@ import resource
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from jaxcv.tools import command, flags
 
@@ -21,10 +24,10 @@ from jaxcv.tools import command, flags
 def add_flags(parser: ArgumentParser) -> None:
     flags.config(parser)
     flags.integer(parser, "--steps", 20, "steps to time", at_least=1)
-    flags.text(parser, "--json", "FILE", "file for the numbers as JSON; without it they are printed")
+    flags.text(parser, "--json", "FILE", "file for the numbers as JSON; by default they are printed")
 
 
-def measure(config: Any, steps: int) -> dict[str, Any]:
+def measure(config: ConfigDict, steps: int) -> dict[str, Any]:
     """The numbers by name; times in seconds, sizes in bytes."""
     import jax
 
@@ -32,9 +35,12 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     from jaxcv.run.train import read_ahead
 
     compiled = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda name, seconds, **_: compiled.append(seconds) if name.endswith("backend_compile_duration") else None
-    )
+
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            compiled.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     experiment = build(config)
     with experiment.data.open_batches(start=0) as host_batches:
         batches = read_ahead(host_batches, experiment.mesh)
@@ -43,25 +49,25 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
         before = time.perf_counter()
         program = experiment.compiled.update.lower(state, batch).compile()
         compile_time = time.perf_counter() - before
-        flops = program.cost_analysis().get("flops", 0.0)
+        flops = (program.cost_analysis() or {}).get("flops", 0.0)
         memory = program.memory_analysis()
 
         state, _ = jax.block_until_ready(experiment.compiled.update(state, batch))
         compilations, waited = len(compiled), 0.0
         before = time.perf_counter()
         for _ in range(steps):
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             batch = next(batches)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - requested
             state, metrics = experiment.compiled.update(state, batch)
         jax.block_until_ready((state, metrics))
         step_time = (time.perf_counter() - before) / steps
         recompilations = len(compiled) - compilations
 
-        augment = jax.jit(experiment.task.augment)
+        augment = jax.jit(experiment.task.augment or (lambda key, batch: dict(batch)))
         augmentation = best_time(lambda: augment(jax.random.key(0), batch))
     device = jax.devices()[0]
-    peak = matmul_peak(getattr(config.model, "dtype", "float32"))
+    peak = matmul_peak(config.model.get("dtype", "float32"))
     used = (device.memory_stats() or {}).get("peak_bytes_in_use")
     return {
         "device": f"{jax.device_count()} x {device.device_kind}",
@@ -85,13 +91,13 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     }
 
 
-def best_time(function: Callable, *, tries: int = 5) -> float:
-    """Seconds of the fastest of `tries` calls, after one that compiles."""
+def best_time(function: Callable[[], Any]) -> float:
+    """Seconds of the fastest of five calls, after one that compiles."""
     import jax
 
     jax.block_until_ready(function())
     times = []
-    for _ in range(tries):
+    for _ in range(5):
         before = time.perf_counter()
         jax.block_until_ready(function())
         times.append(time.perf_counter() - before)
@@ -99,7 +105,7 @@ def best_time(function: Callable, *, tries: int = 5) -> float:
 
 
 def matmul_peak(dtype: str) -> float:
-    """FLOP/s of one device on large square matrix products in `dtype`."""
+    """FLOP/s of one device for products of large square matrices in `dtype`."""
     import jax
     import jax.numpy as jnp
 
@@ -110,7 +116,7 @@ def matmul_peak(dtype: str) -> float:
 
 
 def rows(numbers: dict[str, Any]) -> dict[str, str]:
-    """The numbers in the units in which they are read."""
+    """The numbers as text, with units."""
     step = numbers["time/step"]
 
     def share(name: str) -> str:
@@ -138,7 +144,7 @@ def bench(args: Namespace) -> None:
     from jaxcv.report.tables import closing_table
     from jaxcv.store.files import write_json
 
-    numbers = {"config": args.config, **measure(command.config(args), args.steps)}
+    numbers = {"config": args.config, **measure(command.load_config(args), args.steps)}
     closing_table(f"{numbers['config']}, batch {numbers['batch_size']}", rows(numbers))
     if args.json:
         write_json(args.json, numbers)
@@ -146,9 +152,7 @@ def bench(args: Namespace) -> None:
         print(json.dumps(numbers))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(bench, arguments, doc=__doc__, add_flags=add_flags)
-
+main = partial(command.run, bench, doc=__doc__, add_flags=add_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

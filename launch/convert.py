@@ -1,17 +1,18 @@
-"""Moves weights between torch's files and runs.
+"""Converts weights between torch's files and runs.
 
 jaxcv convert --weights=FILE --config=NAME[:VARIANT,...] --workdir=DIR [--allow-missing='fc.*']
-    makes DIR a run of that config at step 0 whose network has the weights of FILE (.safetensors, .pth, or another run's
-    workdir); jaxcv train goes on from there.  --dry-run only prints what fits.
+    starts a run of the config in DIR, at step 0, with the weights of FILE (.safetensors, .pth, or a run's workdir);
+    jaxcv train resumes it. --dry-run only prints what fits.
 jaxcv convert --workdir=DIR --export=FILE.safetensors
-    writes the network of a run (of BYOL: the online encoder) under torch's names; torchvision takes it strict=True.
+    writes the network of a run (of BYOL: the online encoder) under torch's names; torchvision loads it strict=True.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from ml_collections import ConfigDict
 
 from jaxcv.errors import UserError
 from jaxcv.tools import command, flags
@@ -19,22 +20,22 @@ from jaxcv.tools import command, flags
 
 def add_flags(parser: ArgumentParser) -> None:
     flags.config(parser)
-    flags.text(parser, "--weights", "PATH", "file or workdir to take weights from")
+    flags.text(parser, "--weights", "PATH", "file, or workdir of a run, to read weights from")
     flags.text(parser, "--export", "FILE", ".safetensors file to write")
     flags.text(parser, "--workdir", "DIR", "folder of the run")
-    flags.text(parser, "--allow-missing", "PATTERNS", "of tensors that may be missing or unused, 'fc.*,...'")
+    flags.text(parser, "--allow-missing", "PATTERNS", "tensors that may be missing or unused, 'fc.*,...'")
     flags.switch(parser, "--dry-run", "print the table and write nothing")
 
 
 def convert(args: Namespace) -> None:
     if bool(args.weights) == bool(args.export):
-        raise UserError("say one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one).")
+        raise UserError("give one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one).")
     if not args.workdir and (args.export or not args.dry_run):
-        raise UserError("say --workdir=DIR, the folder of the run.")
+        raise UserError("give --workdir=DIR, the folder of the run.")
     if args.export:
         export(Path(args.workdir), Path(args.export))
     else:
-        take(command.config(args), args)
+        start(command.load_config(args), args)
 
 
 def export(workdir: Path, file: Path) -> None:
@@ -46,7 +47,7 @@ def export(workdir: Path, file: Path) -> None:
     print(f"{file}: {len(state_dict)} tensors, {sum(x.size for x in state_dict.values()):,} values")
 
 
-def take(config: Any, args: Namespace) -> None:
+def start(config: ConfigDict, args: Namespace) -> None:
     from jaxcv.experiment import build
     from jaxcv.models.weights import check_rows
     from jaxcv.report.tables import closing_table
@@ -70,9 +71,7 @@ def shape(sizes: tuple[int, ...] | None) -> str:
     return "-" if sizes is None else " x ".join(map(str, sizes)) or "1"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(convert, arguments, doc=__doc__, add_flags=add_flags)
-
+main = partial(command.run, convert, doc=__doc__, add_flags=add_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,13 +1,13 @@
-"""A picture of what the network will see: images of the training split, each augmented several times.
+"""Saves a picture of what the network will get: images of the training split, each augmented several times.
 
 jaxcv preview --config=NAME[:VARIANT,...] [--out=preview.png] [--rows=6]
 
-The first row shows the images, the others what the first steps draw for them; masks stand below their images.
+The first row shows the images, the others what the first steps make of them; masks are below their images.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from functools import partial
 
 from jaxcv.tools import command, flags
 
@@ -15,12 +15,12 @@ from jaxcv.tools import command, flags
 def add_flags(parser: ArgumentParser) -> None:
     flags.config(parser)
     flags.text(parser, "--out", "FILE", "file to write", default="preview.png")
-    flags.integer(parser, "--rows", 6, "draws of each image", at_least=1)
+    flags.integer(parser, "--rows", 6, "augmented versions of each image", at_least=1)
     flags.integer(parser, "--count", 8, "images", at_least=1)
 
 
 def preview(args: Namespace) -> None:
-    config = command.config(args)
+    config = command.load_config(args)
     from jaxcv.experiment import build
     from jaxcv.report.figures import image_rows
     from jaxcv.run.begin import pictures
@@ -29,12 +29,10 @@ def preview(args: Namespace) -> None:
     with experiment.data.open_batches(start=0) as batches:
         batch = {name: value[: args.count] for name, value in next(batches).items()}
     image_rows(pictures(experiment, batch, steps=args.rows), args.out, count=args.count)
-    print(f"{args.out}: {args.count} training images and {args.rows} draws of each")
+    print(f"{args.out}: {args.count} training images and {args.rows} augmented versions of each")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(preview, arguments, doc=__doc__, add_flags=add_flags)
-
+main = partial(command.run, preview, doc=__doc__, add_flags=add_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

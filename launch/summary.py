@@ -1,18 +1,20 @@
-"""What a config's network costs: layers, parameters, FLOPs, memory; no data is read, nothing is compiled.
+"""Prints the cost of a config's network: layers, parameters, FLOPs, memory; reads no data and compiles nothing.
 
 jaxcv summary --config=NAME[:VARIANT,...] [--image=HxWxC] [--classes=N] [--connections]
 jaxcv summary --config=networks:NETWORK ...
 
-FLOPs are those of one image's forward pass in layers with a kernel, a multiply-add counted as two. Memory is that of
-the config's batch on one device; activations are the outputs of all layers. --image is what the network sees, by
-default what the config's data and augmentation give; --classes is needed where only the data know their number.
---connections prints outputs, weights and connections as in a colourisation network's size table.
+FLOPs are those of the forward pass of one image in layers with a kernel; a multiply-add counts as two. Memory is that
+of the config's batch on one device; activations are the outputs of all layers. --image is by default the shape that the
+config's data and augmentation give. --classes is needed if only the data have the number of classes. --connections
+prints outputs, weights and connections as in the size table of a colourisation network.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from jaxcv.errors import ConfigError
 from jaxcv.tools import command, flags
@@ -20,13 +22,13 @@ from jaxcv.tools import command, flags
 
 def add_flags(parser: ArgumentParser) -> None:
     flags.config(parser)
-    flags.text(parser, "--image", "HxWxC", "what the network sees, such as 224x224x3")
-    flags.integer(parser, "--classes", 0, "number of classes; 0: what the data say", at_least=0)
+    flags.text(parser, "--image", "HxWxC", "shape of an image, such as 224x224x3")
+    flags.integer(parser, "--classes", 0, "number of classes; 0: that of the data", at_least=0)
     flags.switch(parser, "--connections", "print outputs, weights and connections")
 
 
 def summarize(args: Namespace) -> None:
-    config = command.config(args)
+    config = command.load_config(args)
     image = parse(args.image) if args.image else None
     from jaxcv.experiment import make_tx
     from jaxcv.report.tables import closing_table, markdown
@@ -54,8 +56,8 @@ def summarize(args: Namespace) -> None:
     )
 
 
-def network(config: Any, image: tuple[int, ...] | None, classes: int) -> tuple:
-    """The network and the shape of the images that it is trained on: `image`, if given."""
+def network(config: ConfigDict, image: tuple[int, ...] | None, classes: int) -> tuple[Any, tuple[int, ...]]:
+    """The network, and the shape of the images that it is trained on: `image`, unless that is None."""
     from jaxcv.experiment import build_task, image_shape, make_model, outline
 
     if "task" not in config:
@@ -64,16 +66,16 @@ def network(config: Any, image: tuple[int, ...] | None, classes: int) -> tuple:
     info = outline(config, classes=classes)
     if info is None:
         raise ConfigError(
-            f"the data set {config.data.name!r} has no outline, so its images are not known without it; "
+            f"the data set {config.data.name!r} has no `outline`, which would give the shape of its images; "
             "summarise the network with --config=networks:NAME."
         )
     task = build_task(config, info, total_steps=1)
     if not info.classes and getattr(task.model, "num_classes", None) is not None:
-        print("The number of classes takes the data to know; here it is the network's own. Say it with --classes=N.")
+        print("Only the data have the number of classes; this is the network's default. Set it with --classes=N.")
     return task.model, image or image_shape(task, info)
 
 
-def cells(row: Any) -> list:
+def cells(row: Any) -> list[str]:
     from jaxcv.tools.summary import flops, nbytes, size
 
     output = " x ".join(map(str, row.output.shape[1:]))
@@ -88,9 +90,7 @@ def parse(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(summarize, arguments, doc=__doc__, add_flags=add_flags)
-
+main = partial(command.run, summarize, doc=__doc__, add_flags=add_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,11 +1,11 @@
-"""Whether a run can be trusted: its files are whole, and this machine computes what it logged, bit for bit.
+"""Checks a run: that its files are undamaged, and that this machine computes the same bits as it logged.
 
 jaxcv verify --workdir=runs/NAME [--steps=5]
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from jaxcv.errors import UserError
@@ -19,21 +19,19 @@ def add_flags(parser: ArgumentParser) -> None:
 
 def rerun(args: Namespace) -> None:
     if not args.workdir:
-        raise UserError("say --workdir=DIR, the folder of the run to verify.")
+        raise UserError("give --workdir=DIR, the folder of the run to verify.")
     from jaxcv.report.tables import to_markdown
     from jaxcv.tools.verify import verify
 
     report = verify(Path(args.workdir), count=args.steps)
-    print("Made with", ", ".join(f"{name} {value}" for name, value in report.then.items()))
-    print("Now", "; ".join(report.changed) or "the same")
+    print("Made with", ", ".join(f"{name} {value}" for name, value in report.made_with.items()))
+    print("Now", "; ".join(report.changes) or "the same")
     print(to_markdown(report.rows), end="")
     if report.problems:
-        raise UserError(f"{args.workdir} is not as it was: {'; '.join(report.problems)}.")
+        raise UserError(f"{args.workdir} has changed: {'; '.join(report.problems)}.")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(rerun, arguments, doc=__doc__, add_flags=add_flags)
-
+main = partial(command.run, rerun, doc=__doc__, add_flags=add_flags)
 
 if __name__ == "__main__":
     sys.exit(main())

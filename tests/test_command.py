@@ -44,6 +44,7 @@ def jaxcv_says(monkeypatch, capsys, tmp_path):
 def parsed(*arguments):
     parser = flags.make_parser("")
     flags.config(parser)
+    flags.text(parser, "--workdir", "DIR", "")
     flags.switch(parser, "--override", "")
     flags.integer(parser, "--steps", 5, "", at_least=1)
     return flags.parse(parser, arguments)
@@ -54,7 +55,7 @@ def test_the_commands_are_listed(arguments, jaxcv_says):
     code, out, err = jaxcv_says(*arguments)
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines() if line.startswith("  ")] == COMMANDS
-    assert "  train    Trains what a config describes, or goes on with the run that its workdir holds.\n" in out
+    assert "  train    Trains what a config describes, or resumes the run in its workdir.\n" in out
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["train", "--version"], ["verify", "--version"]])
@@ -121,7 +122,7 @@ def test_the_help_of_a_config_shows_variants_and_values(jaxcv_says):
         (["preview", "--config"], "argument --config: expected one argument."),
         (["predict", "--config.seed=1"], "there is no flag --config.seed; choose one of "),
         (["convert", "--dry-run=no"], "argument --dry-run: 'no' must be True or False."),
-        (["preview"], "say what to run: --config=NAME, with :VARIANT behind it for another than the default."),
+        (["preview"], "give the config to run as --config=NAME, or --config=NAME:VARIANT for one of its variants."),
         (
             ["preview", "--config=byol", "--config.optim.lrr", "1"],
             "unknown config key --config.optim.lrr: there is no 'lrr'; did you mean 'lr'?",
@@ -205,7 +206,7 @@ def test_a_blank_is_as_good_as_an_equals_sign():
 )
 def test_the_default_workdir_is_named_after_the_command(arguments, folder, monkeypatch):
     monkeypatch.chdir(runs.ROOT)
-    assert command.default_workdir(parsed(*arguments)) == Path("runs") / folder
+    assert command.workdir(parsed(*arguments)) == Path("runs") / folder
 
 
 def test_config_files_of_one_name_have_workdirs_of_their_own(monkeypatch, tmp_path):
@@ -215,7 +216,7 @@ def test_config_files_of_one_name_have_workdirs_of_their_own(monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path / "here")
 
     def workdir(config):
-        return command.default_workdir(parsed(f"--config={config}"))
+        return command.workdir(parsed(f"--config={config}"))
 
     names = [workdir(config).name for config in ("byol", "byol.py", "a/byol.py", "b/byol.py")]
     assert len(set(names)) == 4 and names[0] == "byol" and all(name.startswith("byol-") for name in names[1:])
@@ -229,7 +230,7 @@ def test_config_files_of_one_name_have_workdirs_of_their_own(monkeypatch, tmp_pa
 
 def test_a_name_that_is_too_long_is_cut_and_stays_unique(tmp_path):
     def workdir(value):
-        return command.default_workdir(parsed("--config=byol", f"--config.init_from={value}"))
+        return command.workdir(parsed("--config=byol", f"--config.init_from={value}"))
 
     fits, one, other = workdir("x" * 240), workdir("x" * 300), workdir("x" * 301)
     assert fits.name == f"byol-init_from={'x' * 240}" and len(fits.name) == 255

@@ -60,7 +60,7 @@ def test_xla_is_told_and_knows_the_flag_where_there_is_no_gpu_too():
         from jaxcv.tools import command, flags
         parser = flags.make_parser("")
         flags.config(parser)
-        command.config(flags.parse(parser, ["--config=colorize:tiny", "--config.deterministic=True"]))
+        command.load_config(flags.parse(parser, ["--config=colorize:tiny", "--config.deterministic=True"]))
         import jax
         print(jax.jit(lambda x: x + 1)(1), os.environ["XLA_FLAGS"])
     """

@@ -200,5 +200,5 @@ def test_a_cluster_that_jax_does_not_find(monkeypatch):
         raise ValueError("no address")
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
-    with pytest.raises(UserError, match=r"jax cannot tell .* find each other \(no address\); say --coordinator=HOST"):
+    with pytest.raises(UserError, match=r"jax cannot tell .* find each other \(no address\); give --coordinator=HOST"):
         processes.join("auto", 0, -1)

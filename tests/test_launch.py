@@ -37,15 +37,15 @@ def test_predict_writes_the_features_of_byol_to_the_terminal(whole, tmp_path):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["predict.py"], "say --workdir=DIR, the folder of a run, and --images=DIR, the images to predict."),
-        (["convert.py"], "say one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one)."),
-        (["convert.py", "--weights=x"], "say --workdir=DIR, the folder of the run."),
-        (["convert.py", "--export=x", "--dry-run"], "say --workdir=DIR, the folder of the run."),
-        (["sweep.py", TINY], "this config declares no sweep; run it with jaxcv train."),
+        (["predict.py"], "give --workdir=DIR, the folder of a run, and --images=DIR, the images to predict."),
+        (["convert.py"], "give one of --weights=FILE (into a run) and --export=FILE.safetensors (out of one)."),
+        (["convert.py", "--weights=x"], "give --workdir=DIR, the folder of the run."),
+        (["convert.py", "--export=x", "--dry-run"], "give --workdir=DIR, the folder of the run."),
+        (["sweep.py", TINY], "this config has no sweep; run it with jaxcv train."),
         (["summary.py", TINY, "--image=32"], "--image=32 must be height x width x channels, such as 224x224x3."),
         (
             ["main.py"],
-            "say what to run: --config=NAME, with :VARIANT behind it for another than the default.",
+            "give the config to run as --config=NAME, or --config=NAME:VARIANT for one of its variants.",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_masks_are_predicted_from_the_workdir_alone(tiles, tmp_path):
     assert code == 0 and "masks of 16 images" in out, err
     assert len(list((tmp_path / "out").iterdir())) == 32
     code, out, err = runs.run("predict.py", f"--workdir={workdir}", f"--images={images}", "--out=x.csv")
-    assert code == 1 and err == "error: say --out=DIR, a folder for the masks.\n"
+    assert code == 1 and err == "error: give --out=DIR, a folder for the masks.\n"
 
 
 def test_windows_cover_an_image_and_overlap():

@@ -76,6 +76,7 @@ def test_a_part_brings_its_own_ranges():
         ("train.patience", -1, "config.train.patience=-1 must be 0 or more."),
         ("train.bacth_size", 3, "config.train has no key 'bacth_size'; did you mean 'batch_size'?"),
         ("eval.examples", 0, "config.eval.examples=0 must be 1 or more."),
+        ("eval.report", "lst", "config.eval.report='lst' is unknown; did you mean 'last'?"),
         ("sed", 3, "config has no key 'sed'; did you mean 'seed'?"),
         ("optm", ConfigDict({"a": 1}), "config has no group 'optm'; did you mean 'optim'?"),
     ],

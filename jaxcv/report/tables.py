@@ -29,7 +29,7 @@ def lower_is_better(metric: str) -> bool:
     return "loss" in metric.split("/")
 
 
-def statistics(values: Sequence[float | None]) -> tuple[float, float, int]:
+def statistics(values: Sequence[float | None] | np.ndarray) -> tuple[float, float, int]:
     """(mean, sample standard deviation, number) of the values that are not None; NaN where there are too few."""
     numbers = np.array([value for value in values if value is not None], float)
     with np.errstate(invalid="ignore"):  # infinities
@@ -133,7 +133,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         cells = []
         for name in columns:
-            cell = row.get(name)
+            cell: Cell = row.get(name)
             if name not in seeded:
                 cells.append(cell)
             elif np.ndim(cell):
@@ -155,24 +155,24 @@ def _cells(
     rows: Sequence[Row], best: Mapping[str, Callable], bold: str, escape: Callable[[str], str]
 ) -> tuple[list[list[str]], list[bool]]:
     """The header and the rows as text, and which columns have numbers."""
-    seeds = [max((statistics(cell)[2] for cell in row.values() if np.ndim(cell)), default=None) for row in rows]
     columns = _columns(rows)
+    cells: list[list[Cell]] = [[row.get(name) for name in columns] for row in rows]
+    seeds = [max((statistics(cell)[2] for cell in row if np.ndim(cell)), default=None) for row in cells]
     if any(seeds):
-        rows = [{**row, "seeds": number} for row, number in zip(rows, seeds)]
         columns.append("seeds")
-    winners = {name: _winners([row.get(name) for row in rows], better) for name, better in best.items()}
+        cells = [[*row, number] for row, number in zip(cells, seeds)]
+    winners = [_winners(column, best[name]) if name in best else [] for name, column in zip(columns, zip(*cells))]
     lines = [list(map(escape, columns))]
-    for i, row in enumerate(rows):
+    for i, row in enumerate(cells):
         line = []
-        for name in columns:
-            cell = row.get(name)
+        for name, cell, bold_rows in zip(columns, row, winners):
             text = format_value(name, cell)
             if np.ndim(cell) and statistics(cell)[2] not in (0, seeds[i]):
                 text += f" (n={statistics(cell)[2]})"
-            line.append(bold.format(escape(text)) if i in winners.get(name, ()) else escape(text))
+            line.append(bold.format(escape(text)) if i in bold_rows else escape(text))
         lines.append(line)
-    cells = [[row[name] for row in rows if row.get(name) is not None] for name in columns]
-    return lines, [bool(column) and not any(isinstance(cell, str) for cell in column) for column in cells]
+    present = [[cell for cell in column if cell is not None] for column in zip(*cells)]
+    return lines, [bool(column) and not any(isinstance(cell, str) for cell in column) for column in present]
 
 
 def _winners(column: Sequence[Cell], better: Callable) -> list[int]:

@@ -5,7 +5,6 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxcv.data.report import inspect, lines
 from jaxcv.experiment import Experiment, augmented
@@ -24,13 +23,13 @@ from jaxcv.task import Tree
 
 def named_weights(run: Run) -> Tree | None:
     """The weights that config.init_from names, None if it names none."""
-    config = run.config
-    if not config.init_from:
+    general = run.experiment.settings.general
+    if not general.init_from:
         return None
-    weights, rows = fit_weights(run.experiment, config.init_from, config.init_allow, config.get("init_fresh", ()))
+    weights, rows = fit_weights(run.experiment, general.init_from, general.init_allow, general.init_fresh)
     remedy = " List what may be missing or unused in config.init_allow, as in ('fc.*',)."
-    check_rows(rows, source=f"The weights in {config.init_from}", remedy=remedy)
-    print(f"Weights of {config.init_from}: {summarize(rows)}")
+    check_rows(rows, source=f"The weights in {general.init_from}", remedy=remedy)
+    print(f"Weights of {general.init_from}: {summarize(rows)}")
     return weights
 
 
@@ -43,7 +42,7 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
     state = experiment.compiled.init(put(experiment.mesh, batch), weights)
-    if frozen := frozen_digest(run.config, state):
+    if frozen := frozen_digest(run.experiment, state):
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
@@ -57,9 +56,10 @@ def data_report(experiment: Experiment) -> dict:
     return inspect(experiment.data.sources)
 
 
-def frozen_digest(config: ConfigDict, state: TrainState) -> str:
+def frozen_digest(experiment: Experiment, state: TrainState) -> str:
     """The digest of the parameters that config.optim.freeze names; empty where nothing is frozen."""
-    return digest(state.params, matches(state.params, config.optim.freeze)) if config.optim.freeze else ""
+    patterns = experiment.settings.optim.freeze
+    return digest(state.params, matches(state.params, patterns)) if patterns else ""
 
 
 def describe(experiment: Experiment, folder: Folder) -> dict:

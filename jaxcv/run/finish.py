@@ -22,7 +22,7 @@ def finish(run: Run, evaluation: Evaluation, state: TrainState) -> dict[str, flo
     last, folder = int(state.step), run.folder
     if broadcast_from_first(folder.read_result(last) is None):
         reported = last
-        if run.config.eval.report == "best":
+        if run.experiment.settings.eval.report == "best":
             otherwise = "the last state is reported, since no other has a score"
             best = run.checkpoints.restore(run.checkpoints.best, run.experiment.compiled.abstract, otherwise=otherwise)
             reported, state = best or (last, state)
@@ -47,7 +47,7 @@ def _result(run: Run, state: TrainState, last: int, reported: int, values: Mappi
     values = {**values, **{name: value for name, value in row.items() if name.startswith("val/")}}
     classes = list(run.experiment.info.classes)
     result = {"step": last, "reported_step": reported, "values": values, "classes": classes}
-    if frozen := frozen_digest(run.config, state):
+    if frozen := frozen_digest(run.experiment, state):
         before = run.folder.read_manifest()["frozen_sha256"]
         print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
         result["frozen_sha256"] = frozen

@@ -17,7 +17,8 @@ class Monitor:
 
     def __init__(self, run: Run, log: Log, progress: Progress):
         self._run, self._log, self._progress = run, log, progress
-        self._every, self._stop_on_collapse = run.config.train.log_every_steps, run.config.train.stop_on_collapse
+        train = run.experiment.settings.train
+        self._every, self._stop_on_collapse = train.log_every_steps, train.stop_on_collapse
         self._waited, self._warned = 0.0, False  # seconds waited for data since the last line of the log
 
     def next_batch(self, batches: Iterator[dict]) -> dict:

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ml_collections import ConfigDict
-
 from jaxcv.config import duration, nearest
 from jaxcv.errors import ConfigError
 from jaxcv.experiment import Experiment
@@ -43,14 +41,14 @@ class Plan(NamedTuple):
         return bool(self.evaluators(step))
 
 
-def make_plan(config: ConfigDict, experiment: Experiment) -> Plan:
+def make_plan(experiment: Experiment) -> Plan:
     """The plan of config.train and config.eval."""
-    total, per_epoch = experiment.data.total_steps, experiment.data.steps_per_epoch
-    every = duration(config.eval, "every", group="eval", steps_per_epoch=per_epoch)
+    settings, total, per_epoch = experiment.settings, experiment.data.total_steps, experiment.data.steps_per_epoch
+    every = duration(settings.eval._asdict(), "every", group="eval", steps_per_epoch=per_epoch)
     middle = every * -(-total // (2 * every)) if every else 0
     return Plan(
         total_steps=total,
-        save_every=duration(config.train, "save_every", group="train", steps_per_epoch=per_epoch),
+        save_every=duration(settings.train._asdict(), "save_every", group="train", steps_per_epoch=per_epoch),
         periods=experiment.periods,
         kept=frozenset((0, every, middle)),  # `finish` saves those of the reported step
     )
@@ -94,7 +92,7 @@ class Evaluations:
 
     def out_of_patience(self, step: int) -> bool:
         """Whether the last config.train.patience evaluations (0: any number) have not improved the best score."""
-        best, patience = self._run.experiment.best, self._run.config.train.patience
+        best, patience = self._run.experiment.best, self._run.experiment.settings.train.patience
         if not (patience and best and self._plan.evaluates(step)):
             return False
         scores = [self._score(row) for row in self._rows() if best in row]

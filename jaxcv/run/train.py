@@ -42,11 +42,11 @@ def run(
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
     with folder.report_full_disk(), ExitStack() as stack:
-        if is_first():
-            stack.enter_context(folder.locked())
-            folder.clean()
         experiment = build(config)
         check_contract(experiment, name=config.task.name)
+        if is_first():  # only now: a config that is refused leaves no folder behind
+            stack.enter_context(folder.locked())
+            folder.clean()
         checkpoints = stack.enter_context(closing(Checkpoints(folder)))
         run = Run(config, folder, experiment, checkpoints, should_stop, override)
         try:
@@ -103,10 +103,10 @@ def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> Tra
     Raises Stopped when the run should stop, once the step is saved.
     """
     experiment, checkpoints, start = run.experiment, run.checkpoints, int(state.step)
-    plan = make_plan(run.config, experiment)
+    plan = make_plan(experiment)
     with (
         experiment.data.open_batches(start=start) as host_batches,
-        Progress(plan.total_steps, start=start, images_per_step=run.config.train.batch_size) as progress,
+        Progress(plan.total_steps, start=start, images_per_step=experiment.settings.train.batch_size) as progress,
     ):
         monitor, evaluations = Monitor(run, log, progress), Evaluations(run, log, plan, evaluation, progress)
         if start:

@@ -29,7 +29,7 @@ class Checkpoints:
     """The states that a run has saved: the latest two, and the one with the best score."""
 
     def __init__(self, folder: Folder):
-        self.folder = folder.checkpoints.absolute()
+        self.folder = folder.checkpoints
         self._scores: dict[int, float] = {}
         self._saving: int | None = None  # the step that is being saved in the background
         options = ocp.CheckpointManagerOptions(preservation_policy=_LatestAndBest(self._scores))
@@ -164,12 +164,11 @@ def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
 
     Raises UserError if it is absent or damaged.
     """
-    folder = run.checkpoints.absolute()
-    saved = steps_in(folder)
+    saved = steps_in(run.checkpoints)
     if not saved or step not in (None, *saved):
         which = "" if step is None else f" of step {step}"
         raise UserError(f"{run} has no checkpoint{which}; there are {', '.join(map(str, saved)) or 'none'}.")
-    path = folder / str(saved[-1] if step is None else step)
+    path = run.checkpoints / str(saved[-1] if step is None else step)
     try:
         return _read(path)
     except Damaged as damage:

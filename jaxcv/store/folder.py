@@ -29,7 +29,7 @@ class Folder:
         self.manifest = self.path / "manifest.json"  # versions, devices, commit, seed, facts about the data
         self.metrics = self.path / "metrics.jsonl"  # a line for each log step and evaluation
         self.events = self.path / "tensorboard" / "events.out.tfevents.jaxcv"  # the same for TensorBoard
-        self.checkpoints = self.path / "checkpoints"
+        self.checkpoints = self.path.absolute() / "checkpoints"  # orbax takes absolute paths only
         self.result = self.path / "result.json"  # the reported numbers
         self.result_arrays = self.path / "result.npz"  # the reported arrays: per class, confusion matrix
         self.examples = self.path / "examples"  # STEP.npz: predictions for the same few images

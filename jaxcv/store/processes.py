@@ -35,7 +35,7 @@ def join(coordinator: str, num_processes: int, process_id: int) -> None:
         try:
             jax.distributed.initialize()
         except ValueError as error:
-            remedy = "say --coordinator=HOST:PORT --num_processes=N --process_id=I."
+            remedy = "give --coordinator=HOST:PORT --num_processes=N --process_id=I."
             raise UserError(f"jax cannot tell how the processes find each other ({error}); {remedy}") from None
     if not is_alone():
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # jax handles SIGTERM now, and stops all

@@ -1,4 +1,4 @@
-"""What all commands under launch/ share: their help, their config, and errors as one line with a non-zero exit."""
+"""What all commands share: their help, their config, and an exit code, with one line for an error."""
 
 import faulthandler
 import os
@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from logging import CRITICAL, getLogger
 from pathlib import Path
-from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -29,18 +28,18 @@ NAME_BYTES = 255  # of a folder, on all usual file systems
 
 
 def run(
-    work: Callable[[Namespace], Any],
+    work: Callable[[Namespace], None],
     arguments: Sequence[str] | None = None,
     *,
     doc: str,
-    add_flags: Callable[[ArgumentParser], Any],
+    add_flags: Callable[[ArgumentParser], None],
     workdir: Callable[[Namespace], Path] | None = None,
 ) -> int:
-    """Parses the flags and calls work(args). Returns the exit code: 0, or 1 after one line on what the user can mend.
+    """Parses the flags and calls work(args). Returns the exit code: 0, or 1 after printing an error as one line.
 
-    arguments: what stands behind the command, by default this process's. doc: what --help says of the command.
-    add_flags: adds the command's flags to a parser. With `workdir`, the folder that work(args) writes to, tracebacks
-    are kept there in error.log, and one line is all that is said of a bug too.
+    arguments: those of the command, by default this process's. doc: the text of --help. add_flags: adds the command's
+    flags to a parser. workdir: the folder that work(args) writes to; its error.log gets the tracebacks, so that a bug
+    too is printed as one line.
     """
     quiet()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -55,41 +54,43 @@ def run(
         elif args.help:
             say(_help(parser, args))
         elif getattr(args, "print_config", False):
-            say(config(args).to_json(indent=2))
+            say(load_config(args).to_json(indent=2))
         else:
             work(args)
     except UserError as error:
-        _record(workdir, args)
-        return tell(error)
+        _log_traceback(workdir, args)
+        return fail(error)
     except Exception as error:
-        file = _record(workdir, args)
+        file = _log_traceback(workdir, args)
         if file is None:
             raise
-        return tell(f"this is a bug: {type(error).__name__}, whose traceback is in {file}.")
+        return fail(f"this is a bug: {type(error).__name__}, whose traceback is in {file}.")
     return 0
 
 
-def config(args: Namespace) -> ConfigDict:
-    """The config of the command line, locked. To be asked for before jax uses a device: see config.deterministic."""
-    value = configs.load_config(_named(args))
-    configs.override(value, args.overrides)
-    if value.get("deterministic", False):
-        # On a GPU: no kernels whose sums come in any order, none chosen by how long it took just now.
+def load_config(args: Namespace) -> ConfigDict:
+    """The config of the command line, locked. Must be called before jax uses a device, as it may set $XLA_FLAGS."""
+    config = configs.load_config(_config_name(args))
+    configs.override(config, args.overrides)
+    if config.get("deterministic", False):
+        # On a GPU: no kernels that sum in a random order or are chosen by their speed.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-    return value
+    return config
 
 
-def default_workdir(args: Namespace) -> Path:
-    """runs/NAME-VARIANT-KEY=VALUE...: the same command finds its run again, another has a folder of its own.
+def workdir(args: Namespace) -> Path:
+    """--workdir, or runs/NAME-VARIANT-KEY=VALUE..., so that the same command resumes its run and others do not.
 
-    NAME is the config's; behind that of a file which is not one of this package's stands a digest of its path.
+    NAME is the config's, followed by a digest of its path if the file is not one of this package's.
     """
-    file, variant = configs.split(_named(args))
+    if args.workdir:
+        return Path(args.workdir)
+    file, variant = configs.split(_config_name(args))
     path = configs.find(file)
     parts = [path.stem]
     if path.resolve().parent != configs.FOLDER.resolve():
-        place, here = path.resolve(), Path.cwd()
-        parts.append(_digest(str(place.relative_to(here) if place.is_relative_to(here) else place))[:6])
+        full, here = path.resolve(), Path.cwd()
+        parts.append(_digest(str(full.relative_to(here) if full.is_relative_to(here) else full))[:6])
     parts += filter(None, variant.split(","))
     parts += [f"{key}={'True' if text is None else text}" for key, text in args.overrides if key not in HARMLESS]
     name = re.sub(r"[^\w.=,+-]", "_", "-".join(parts))
@@ -99,25 +100,25 @@ def default_workdir(args: Namespace) -> Path:
 
 
 def quiet() -> None:
-    """Silences what libraries log of an error that they also raise. Where one array of a checkpoint fails, orbax ends
-    the event loop of the others, which tell it in ways of their own. Only a crash inside a library is told: where."""
-    faulthandler.enable()
+    """Silences what libraries log about errors that they also raise. When one array of a checkpoint fails, orbax closes
+    the event loop of the others, which then complain too."""
+    faulthandler.enable()  # shows where a library crashed
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
-    sys.unraisablehook = lambda what: str(what.exc_value) == "Event loop is closed" or sys.__unraisablehook__(what)
+    sys.unraisablehook = lambda args: str(args.exc_value) == "Event loop is closed" or sys.__unraisablehook__(args)
 
 
 def say(text: str) -> None:
-    """Prints. It is no error if the reader, such as `head`, has had enough."""
+    """Prints, even to a reader such as `head` that has closed its end."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes once more at exit
 
 
-def tell(error: object) -> int:
-    """Says on stderr what is wrong. Returns the exit code."""
+def fail(error: object) -> int:
+    """Prints an error to stderr. Returns the exit code."""
     print(f"error: {error}", file=sys.stderr)
     return 1
 
@@ -129,50 +130,46 @@ def version() -> str:
 
 
 def table(lines: dict[str, str]) -> str:
-    """Names, and what is said of each, a line each."""
+    """Names and their descriptions, a line each."""
     width = max(map(len, lines), default=0)
     return "\n".join(f"  {name:<{width}}  {line}".rstrip() for name, line in lines.items())
 
 
 def _help(parser: ArgumentParser, args: Namespace) -> str:
-    """The help of a command; with a config, what that has to say."""
+    """The help of a command, or of its config if it has one."""
     if getattr(args, "config", None):
         doc, variants = configs.describe(args.config)
-        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.items(config(args))]
+        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.items(load_config(args))]
         parser.description = f"{doc}\n\nvariants:\n{table(variants)}" if variants else doc
         parser.epilog = "\n".join(["keys and their values:", *values])
     elif "config" in args:
-        parser.epilog = f"configs; --help --config=NAME says more of one:\n{table(configs.available())}"
+        parser.epilog = f"configs, which --help --config=NAME explains:\n{table(configs.available())}"
     return parser.format_help().rstrip()
 
 
 def _quoted(text: str) -> str:
-    """The text as a shell takes it, in double quotes where it has single ones, as tuples of strings do."""
+    """The text quoted for a shell: in double quotes if it has single ones, as tuples of strings do."""
     return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
-def _named(args: Namespace) -> str:
-    """The --config of the command line."""
+def _config_name(args: Namespace) -> str:
     if not args.config:
-        raise ConfigError("say what to run: --config=NAME, with :VARIANT behind it for another than the default.")
+        raise ConfigError("give the config to run as --config=NAME, or --config=NAME:VARIANT for one of its variants.")
     return args.config
 
 
-def _record(workdir: Callable[[Namespace], Path] | None, args: Namespace | None) -> Path | None:
-    """Adds the traceback of the exception at hand to error.log in the workdir; None if there is no such folder."""
-    folder = None
-    with suppress(UserError):  # a command line that names no folder
-        folder = workdir(args) if workdir and args else None
-    if folder is None or not folder.is_dir():
+def _log_traceback(workdir: Callable[[Namespace], Path] | None, args: Namespace | None) -> Path | None:
+    """Appends the traceback of the current exception to error.log in the workdir; None if there is no such folder."""
+    if workdir is None or args is None:
         return None
-    when, file = datetime.now(UTC).isoformat(timespec="seconds"), Folder(folder).error_log
+    when = datetime.now(UTC).isoformat(timespec="seconds")
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions().items())
-    try:
+    with suppress(UserError, OSError):  # no workdir in the command line; no such folder, a full or read-only disk
+        file = Folder(workdir(args)).error_log
         with file.open("a") as log:
             log.write(f"{when}  {shlex.join(sys.orig_argv)}\n{versions}\n{traceback.format_exc()}\n")
-    except OSError:  # a full disk, a folder that may only be read
-        return None
-    return file
+        return file
+    return None
 
 
 def _digest(text: str) -> str:

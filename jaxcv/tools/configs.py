@@ -1,4 +1,4 @@
-"""Configs by name or by file: found, read, overridden and described, for the commands and for `jaxcv.load_config`."""
+"""Configs by name or file: found, loaded, overridden and described."""
 
 import ast
 import inspect
@@ -17,16 +17,16 @@ from jaxcv.config import nearest
 from jaxcv.errors import ConfigError
 
 FOLDER = Path(str(files("jaxcv.configs")))  # configs/ of a checkout
-GET_CONFIG = re.compile(r"^(def get_config\(|get_config =)", re.MULTILINE)  # what makes a file a config
+GET_CONFIG = re.compile(r"^(def get_config\(|get_config =)", re.MULTILINE)  # makes a file a config
 
 
 def load_config(name: str, overrides: Mapping[str, Any] | None = None, /, **more: Any) -> ConfigDict:
     """The config `name`, locked: no key can be added.
 
-    name: a config of this package or the path of a file, with :VARIANT,... behind it for another than the default:
-    "byol", "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3}; keys at the top may
-    be keywords: seed=1. Raises ConfigError for a config, variant or key that is not there, naming the nearest that is,
-    and for a value of another type than the one that it replaces.
+    name: a config of this package or the path of a file, followed by :VARIANT,... unless it is the default: "byol",
+    "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3}; top-level keys may also be
+    keywords: seed=1. Raises ConfigError for an unknown config, variant or key, naming the nearest, and for a value of
+    another type than the one it replaces.
     """
     config = _read(name)
     for key, value in {**(overrides or {}), **more}.items():
@@ -38,13 +38,10 @@ def load_config(name: str, overrides: Mapping[str, Any] | None = None, /, **more
     return config
 
 
-def override(config: ConfigDict, given: Sequence[tuple[str, str | None]]) -> None:
-    """Sets values as the command line says them, as text; None, no value, switches a bool on.
-
-    Raises ConfigError as `load_config` does.
-    """
+def override(config: ConfigDict, overrides: Sequence[tuple[str, str | None]]) -> None:
+    """Sets (key, text) pairs of the command line; None sets a bool to True. Raises ConfigError like `load_config`."""
     arguments = []
-    for key, text in given:
+    for key, text in overrides:
         flag = f"--config.{key}"
         old = _check(config, key, flag)
         if text is None and not isinstance(old, bool):
@@ -59,9 +56,9 @@ def override(config: ConfigDict, given: Sequence[tuple[str, str | None]]) -> Non
 
 
 def available() -> dict[str, str]:
-    """The names of this package's configs, and the first line of what each says of itself."""
-    found = [path for path in sorted(FOLDER.glob("*.py")) if GET_CONFIG.search(path.read_text())]
-    return {path.stem: first_line(path) for path in found}
+    """The names of this package's configs, and the first line of their docstrings."""
+    paths = [path for path in sorted(FOLDER.glob("*.py")) if GET_CONFIG.search(path.read_text())]
+    return {path.stem: first_line(path) for path in paths}
 
 
 def split(name: str) -> tuple[str, str]:
@@ -71,7 +68,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def find(file: str) -> Path:
-    """The config file that a name or a path stands for. Raises ConfigError for one that is not there."""
+    """The config file of a name or a path. Raises ConfigError if it does not exist."""
     names = list(available())
     if Path(file).name == file and not file.endswith(".py"):
         if file not in names:
@@ -90,7 +87,7 @@ def find(file: str) -> Path:
 
 
 def describe(name: str) -> tuple[str, dict[str, str]]:
-    """What a config file says of itself, and of each of its variants in a line."""
+    """The docstring of a config file, and the first line of that of each variant."""
     file, _ = split(name)
     module = _run(file, find(file))
     variants = module.get("VARIANTS", {})
@@ -99,7 +96,7 @@ def describe(name: str) -> tuple[str, dict[str, str]]:
 
 
 def items(group: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """("optim.lr", 0.1), ... of all values of a config."""
+    """("optim.lr", 0.1), ... for all values of a config."""
     for name, value in group.items():
         if isinstance(value, ConfigDict) and len(value):
             yield from items(value, f"{prefix}{name}.")
@@ -113,7 +110,6 @@ def first_line(path: Path) -> str:
 
 
 def _read(name: str) -> ConfigDict:
-    """The config of a file's variant, locked."""
     file, variant = split(name)
     path = find(file)
     module = _run(file, path)
@@ -121,10 +117,10 @@ def _read(name: str) -> ConfigDict:
         raise ConfigError(f"{file} has no function get_config; a config file has one, which returns a ConfigDict.")
     if variant and not inspect.signature(module["get_config"]).parameters:
         raise ConfigError(f"{file} has no variants; write --config={file}.")
-    known = list(module.get("VARIANTS", ()))
-    for one in filter(None, variant.split(",")) if "VARIANTS" in module else ():
-        if one not in known:
-            raise ConfigError(f"{file} has no variant {one!r}; {nearest(one, known)}")
+    variants = list(module.get("VARIANTS", ()))
+    for name in filter(None, variant.split(",")) if "VARIANTS" in module else ():
+        if name not in variants:
+            raise ConfigError(f"{file} has no variant {name!r}; {nearest(name, variants)}")
     config = _guarded(file, path, lambda: module["get_config"](*filter(None, [variant])))
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"get_config in {file} must return a ConfigDict, not {type(config).__name__}.")
@@ -136,7 +132,7 @@ def _run(file: str, path: Path) -> dict[str, Any]:
 
 
 def _guarded(file: str, path: Path, function: Callable[[], Any]) -> Any:
-    """function(), whose errors, of a config file that is anybody's, become one line with the place."""
+    """function(), which runs code of a config file; any exception becomes a ConfigError that names the line."""
     try:
         return function()
     except Exception as error:
@@ -145,12 +141,12 @@ def _guarded(file: str, path: Path, function: Callable[[], Any]) -> Any:
         raise ConfigError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _check(config: ConfigDict, key: str, written: str) -> Any:
-    """The value of `key` ("optim.lr"). Raises ConfigError where there is none, naming the key as it was `written`."""
+def _check(config: ConfigDict, key: str, flag: str) -> Any:
+    """The value of `key` ("optim.lr"). Raises ConfigError if it does not exist, naming it as in `flag`."""
     group = config
     for name in key.split("."):
         if not isinstance(group, ConfigDict) or name not in group:
             names = list(group) if isinstance(group, ConfigDict) else []
-            raise ConfigError(f"unknown config key {written}: there is no {name!r}; {nearest(name, names)}")
+            raise ConfigError(f"unknown config key {flag}: there is no {name!r}; {nearest(name, names)}")
         group = group[name]
     return group

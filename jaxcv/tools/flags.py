@@ -12,16 +12,16 @@ KEY = "--config."
 
 
 def make_parser(doc: str) -> ArgumentParser:
-    """A parser with the flags that every command has. doc: what --help says of the command."""
+    """A parser with the flags of every command. doc: the text of --help."""
     parser = ArgumentParser(
-        usage=SUPPRESS,  # the docstring shows it
+        usage=SUPPRESS,  # it is in the docstring
         description=doc,
         formatter_class=partial(RawDescriptionHelpFormatter, max_help_position=32, width=120),
         add_help=False,
         allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("-h", "--help", action="store_true", help="print this; with a config, its keys and values")
+    parser.add_argument("-h", "--help", action="store_true", help="print this help, or that of --config")
     parser.add_argument("--version", action="store_true", help="print versions")
     return parser
 
@@ -29,43 +29,43 @@ def make_parser(doc: str) -> ArgumentParser:
 def config(parser: ArgumentParser) -> None:
     """Adds --config=NAME[:VARIANT,...], and with it --config.KEY=VALUE and --print_config."""
     text(parser, "--config", "NAME[:VARIANT,...]", "config by name, or the path of a config file")
-    parser.add_argument(f"{KEY}KEY", dest=SUPPRESS, metavar="VALUE", help="another value for a key of the config")
+    parser.add_argument(f"{KEY}KEY", dest=SUPPRESS, metavar="VALUE", help="new value for a key of the config")
     switch(parser, "--print_config", "print the config with all its values as JSON and do nothing else")
 
 
 def text(parser: ArgumentParser, name: str, metavar: str, help: str, *, default: str = "") -> None:
-    """Adds a flag that is a string, such as the path of a file. metavar: stands for its value in --help."""
+    """Adds a flag with a string value. metavar: the name of the value in --help."""
     parser.add_argument(name, default=default, metavar=metavar, help=_with_default(help, default))
 
 
 def integer(parser: ArgumentParser, name: str, default: int | None, help: str, *, at_least: int | None = None) -> None:
-    """Adds a flag that is a whole number."""
+    """Adds a flag with an integer value."""
 
-    def whole(text: str) -> int:
+    def convert(text: str) -> int:
         with suppress(ValueError):
             if at_least is None or int(text) >= at_least:
                 return int(text)
         bound = "" if at_least is None else f", {at_least} or more"
         raise ArgumentTypeError(f"{text!r} must be a whole number{bound}")
 
-    parser.add_argument(name, type=whole, default=default, metavar="N", help=_with_default(help, default))
+    parser.add_argument(name, type=convert, default=default, metavar="N", help=_with_default(help, default))
 
 
 def switch(parser: ArgumentParser, name: str, help: str) -> None:
-    """Adds a flag that is off, and on as --NAME or --NAME=True."""
+    """Adds a flag that is True as --NAME or --NAME=True, by default False."""
 
-    def truth(text: str) -> bool:
+    def convert(text: str) -> bool:
         if text.lower() not in ("true", "false"):
             raise ArgumentTypeError(f"{text!r} must be True or False")
         return text.lower() == "true"
 
-    parser.add_argument(name, nargs="?", const=True, default=False, type=truth, metavar="True", help=help)
+    parser.add_argument(name, nargs="?", const=True, default=False, type=convert, metavar="True", help=help)
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """The flags by name, and as `overrides` the (key, text or None) of each --config.KEY in the order they stand in.
+    """The flags by name, and as `overrides` the (key, text or None) of each --config.KEY, in order.
 
-    Raises UserError for what is no flag, naming the nearest that is, and for a value that a flag cannot have.
+    Raises UserError for an unknown flag, naming the nearest, and for an invalid value.
     """
     overrides, others = _take_overrides(arguments)
     try:
@@ -78,24 +78,25 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
         flag = unknown[0].partition("=")[0]
         if not flag.startswith("-"):
             raise UserError(f"{flag!r} is no flag; flags look like --name=value.")
-        known = [name for action in parser._actions for name in action.option_strings]
-        raise UserError(f"there is no flag {flag}; {nearest('--' + flag.lstrip('-'), known)}")
+        names = [name for action in parser._actions for name in action.option_strings]
+        raise UserError(f"there is no flag {flag}; {nearest('--' + flag.lstrip('-'), names)}")
     args.overrides = overrides
     return args
 
 
 def _take_overrides(arguments: Sequence[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """(key, text) of each --config.KEY=TEXT or --config.KEY TEXT, None where no text comes; all other arguments."""
-    overrides, others, left = [], [], list(arguments)
-    while left:
-        argument = left.pop(0)
+    """(key, text) of each --config.KEY=TEXT or --config.KEY TEXT, with None for no text; and the other arguments."""
+    overrides: list[tuple[str, str | None]] = []
+    others, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        key, equals, text = argument.removeprefix(KEY).partition("=")
         if not argument.startswith(KEY):
             others.append(argument)
-            continue
-        key, equals, text = argument.removeprefix(KEY).partition("=")
-        if not equals:
-            text = left.pop(0) if left and not left[0].startswith("--") else None
-        overrides.append((key, text))
+        elif equals:
+            overrides.append((key, text))
+        else:
+            overrides.append((key, rest.pop(0) if rest and not rest[0].startswith("--") else None))
     return overrides, others
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxcv.errors import UserError
 from jaxcv.mesh import make_mesh, put, replicated
 from jaxcv.predict import Trained
 from jaxcv.run.pretrained import read_config, read_info, read_state, read_task
@@ -12,15 +13,20 @@ from jaxcv.store.folder import Folder
 
 
 def load_run(workdir: str | Path) -> Trained:
-    """The network of the run in `workdir`, at the state that it reported on, or the latest."""
+    """The network of the run in `workdir`, at the step that it reported, or else the latest.
+
+    Raises UserError if there is no run, or its task has no `predict`.
+    """
     folder, mesh = Folder(workdir), make_mesh()
     config, task = read_config(folder), read_task(folder)
+    if task.predict is None:
+        raise UserError(f"the run in {folder} predicts nothing: its task has no `predict`.")
     result = folder.read_result()
-    params, model_state = read_state(folder, result["reported_step"] if result else None)
-    params, model_state = jax.device_put((params, model_state), replicated(mesh))
-    forward = jax.jit(task.predict, out_shardings=replicated(mesh)) if task.predict else None
+    state = read_state(folder, result["reported_step"] if result else None)
+    params, model_state = jax.device_put(state, replicated(mesh))
+    forward = jax.jit(task.predict, out_shardings=replicated(mesh))
 
-    def run(image: np.ndarray) -> dict[str, np.ndarray]:
+    def predict(image: np.ndarray) -> dict[str, np.ndarray]:
         return jax.device_get(forward(params, model_state, put(mesh, {"image": image})["image"]))
 
-    return Trained(read_info(folder), mesh.size, config.eval.get("tile", 0), run, task.write)
+    return Trained(read_info(folder), mesh.size, config.eval.get("tile", 0), predict, task.write)

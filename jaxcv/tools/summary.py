@@ -1,8 +1,8 @@
-"""What a network costs, layer by layer, from shapes alone: no data, no weights, nothing compiled."""
+"""The cost of a network, layer by layer, from shapes alone: without data or weights, and nothing is compiled."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from unittest import mock
 
 import jax
@@ -11,27 +11,30 @@ import optax
 from flax import linen as nn
 
 from jaxcv.models import layers
+from jaxcv.task import Tree
 
+# The functions of `layers` that change an image's size; activations, sums and concatenations have no row.
 FUNCTIONS = ("max_pool", "avg_pool", "adaptive_avg_pool", "global_avg_pool", "upsample", "resize")
-"""Those of `layers` that change an image's size. Other functions (activations, sums, concatenation) have no row."""
 
 
 class Row(NamedTuple):
-    """One call of a layer: of a module that has parameters of its own, or of one of FUNCTIONS."""
+    """A call of a layer: a module with parameters of its own, or one of FUNCTIONS."""
 
-    path: str  # as in torch, "layer1.0.conv1"; of a function, that of the module that calls it and the function's name
+    path: str  # as in torch, "layer1.0.conv1"; of a function, the path of the calling module and the function's name
     kind: str  # name of the class or function, such as "Conv" or "max_pool"
     input: jax.ShapeDtypeStruct
     output: jax.ShapeDtypeStruct
     params: dict[str, jax.ShapeDtypeStruct]  # empty for a function
 
 
-def trace(model: nn.Module, shape: Sequence[int], *, train: bool) -> tuple[list[Row], dict[str, Any]]:
-    """The layers of `model`, in the order of their calls, and the shapes of its variables, for float32 images b h w c.
+def trace(model: nn.Module, shape: Sequence[int], *, train: bool) -> tuple[list[Row], dict[str, Tree]]:
+    """The layers of `model` in the order of their calls, and the shapes of its variables.
 
-    A module that is called twice has two rows, so parameters are to be counted in the variables.
+    shape: of the float32 images, (b, h, w, c).
+    A module that is called twice has two rows, so parameters must be counted in the variables.
     """
-    rows, callers = [], []
+    rows: list[Row] = []
+    callers: list[tuple[str, ...]] = []
 
     def module(call, args, kwargs, context):
         if context.method_name != "__call__":
@@ -60,45 +63,45 @@ def trace(model: nn.Module, shape: Sequence[int], *, train: bool) -> tuple[list[
         params, dropout = jax.random.split(jax.random.key(0))
         return model.init({"params": params, "dropout": dropout}, x, train=train)
 
-    # flax intercepts modules alone, so the functions are wrapped for as long as the trace takes
+    # flax intercepts modules only, so the functions are wrapped during the trace
     functions = {name: watched(name) for name in FUNCTIONS}
     with nn.intercept_methods(module), mock.patch.multiple(layers, **functions):
         variables = jax.eval_shape(init, jax.ShapeDtypeStruct(shape, jnp.float32))
     return rows, variables
 
 
-def _abstract(x):
+def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
-def size(tree: Any) -> int:
-    """The number of elements in a tree of arrays or of their shapes."""
-    return sum(math.prod(x.shape) for x in jax.tree.leaves(tree))
+def size(tree: Tree) -> int:
+    """The number of elements of a tree of arrays or shapes."""
+    return sum(x.size for x in jax.tree.leaves(tree))
 
 
-def nbytes(tree: Any) -> int:
-    """The bytes of a tree of arrays or of their shapes."""
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+def nbytes(tree: Tree) -> int:
+    """The bytes of a tree of arrays or shapes."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def flops(row: Row) -> int:
-    """Floating-point operations of a convolution or linear layer in the forward pass of the whole batch, else 0.
+    """Floating-point operations of a convolution or linear layer in the forward pass of the batch; 0 for other layers.
 
-    A multiply-add is 2, so this is twice what is published as "multiply-adds" or "GMACs". As there, products with
-    the zeros of a padding count, and biases, BatchNorm, pooling, resizing and elementwise functions do not.
+    A multiply-add counts as 2: published numbers of "multiply-adds" or "GMACs" are half of this. Like those, it
+    includes products with padding, but no biases, BatchNorm, pooling, resizing or elementwise functions.
     """
     if "kernel" not in row.params:
         return 0
-    at = row.input if row.kind == "ConvTranspose" else row.output  # each of its positions meets the whole kernel once
-    return 2 * math.prod(at.shape[:-1]) * size(row.params["kernel"])
+    once = row.input if row.kind == "ConvTranspose" else row.output  # each position meets the whole kernel once
+    return 2 * math.prod(once.shape[:-1]) * size(row.params["kernel"])
 
 
-def memory(rows: Sequence[Row], variables: Mapping[str, Any], tx: optax.GradientTransformation) -> dict[str, int]:
-    """Bytes by what holds them in training with `tx`, for the batch that was traced, all of it on one device.
+def memory(rows: Sequence[Row], variables: Mapping[str, Tree], tx: optax.GradientTransformation) -> dict[str, int]:
+    """Bytes of each part of the memory in training with `tx`, for the traced batch, all of it on one device.
 
-    Activations, what the forward pass keeps for the backward, are taken to be each row's output: an activation
-    function's takes the place of that of the layer before it. XLA's temporaries for the whole step depend on the
-    device; on a CPU in float32 they were 1.3 to 1.9 times that.
+    Activations, which the forward pass keeps for the backward pass, are estimated as the outputs of all rows: the
+    output of an activation function replaces that of its layer. The temporaries of XLA for the whole step depend on the
+    device; on a CPU in float32 they were 1.3 to 1.9 times as much.
     """
     params = variables["params"]
     return {
@@ -111,7 +114,7 @@ def memory(rows: Sequence[Row], variables: Mapping[str, Any], tx: optax.Gradient
 
 
 class LayerSize(NamedTuple):
-    """A layer's row in the size table, for one image."""
+    """A row of the size table."""
 
     path: str
     kind: str
@@ -121,23 +124,21 @@ class LayerSize(NamedTuple):
 
 
 def size_table(rows: Sequence[Row]) -> list[LayerSize]:
-    """Outputs, weights and connections of each layer for one image, in the conventions of a course's size table.
+    """Outputs, weights and connections of each layer for one image, counted as in a course's size table.
 
-    Connections: of a convolution or linear layer its multiply-adds, and one per output for the bias; of BatchNorm
-    (h w)^2; of a function its inputs or its outputs, whichever are more (max-pooling: inputs, upsampling: outputs).
-    The course had no transposed convolution, so to count it as a convolution is our reading.
+    Connections of a convolution or linear layer are its multiply-adds, and one per output for the bias; of BatchNorm
+    (h w)^2; of a function its inputs or its outputs, whichever are more. The course had no transposed convolutions;
+    here they count as convolutions.
     """
-    return [LayerSize(row.path, row.kind, _outputs(row), size(row.params), _connections(row)) for row in rows]
-
-
-def _outputs(row):
-    return math.prod(row.output.shape[1:])
-
-
-def _connections(row):
-    batch, *positions, _ = row.output.shape
-    if row.kind == "BatchNorm":
-        return math.prod(positions) ** 2
-    if "kernel" in row.params:
-        return flops(row) // 2 // batch + ("bias" in row.params) * _outputs(row)
-    return max(math.prod(row.input.shape[1:]), _outputs(row))
+    table = []
+    for row in rows:
+        batch, *positions, _ = row.output.shape
+        outputs = row.output.size // batch
+        if row.kind == "BatchNorm":
+            connections = math.prod(positions) ** 2
+        elif "kernel" in row.params:
+            connections = flops(row) // 2 // batch + ("bias" in row.params) * outputs
+        else:
+            connections = max(row.input.size // batch, outputs)
+        table.append(LayerSize(row.path, row.kind, outputs, size(row.params), connections))
+    return table
