@@ -5,7 +5,7 @@ jaxcv inspect --config=NAME[:VARIANT,...]
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from functools import partial
 
 from jaxcv.tools import command, flags
 
@@ -15,7 +15,7 @@ def add_flags(parser: ArgumentParser) -> None:
 
 
 def inspect(args: Namespace) -> None:
-    config = command.config(args)
+    config = command.load_config(args)
     from jaxcv.experiment import build
     from jaxcv.run.begin import data_report, lines
 
@@ -24,9 +24,7 @@ def inspect(args: Namespace) -> None:
         print(line)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return command.run(inspect, arguments, doc=__doc__, add_flags=add_flags)
-
+main = partial(command.run, inspect, doc=__doc__, add_flags=add_flags)
 
 if __name__ == "__main__":
     sys.exit(main())
