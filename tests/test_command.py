@@ -17,7 +17,7 @@ from jaxcv.store import manifest
 from jaxcv.tools import command, flags
 from jaxcv.tools.configs import available, load_config, more_options, override
 
-COMMANDS = ["bench", "convert", "predict", "preview", "summary", "sweep", "train", "verify"]
+COMMANDS = ["bench", "convert", "inspect", "predict", "preview", "summary", "sweep", "train", "verify"]
 BROKEN = {  # config file -> what is said of it
     "def get_config(:": "mine.py: SyntaxError: invalid syntax (mine.py, line 1)",
     "import nothing_of_this_name": "mine.py, line 1: ModuleNotFoundError: No module named 'nothing_of_this_name'",

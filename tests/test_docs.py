@@ -1,5 +1,6 @@
 """What the documents say can be done: links, files and commands exist, configs load, keys and values are right."""
 
+import itertools
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 import data_files
+import runs
 from jaxcv.experiment import build, check_contract
 
 ROOT = Path(__file__).parent.parent
@@ -141,6 +143,35 @@ def test_the_commands_for_own_classes_can_be_built(tmp_path):
         ("cat", "dog"),
     ]
     assert any("data.separator=' '" in note for note in built["classify", "{folder}.csv"].notes)
+
+
+def test_the_commands_for_masks_run(tmp_path, cache):
+    """Those of docs/own_data.md, with the variant tiny: masks that are black and white, then masks of two colours."""
+    for split, i in itertools.product(("train", "val"), range(8)):
+        corner = np.zeros((20, 20, 3))
+        corner[:5, :10, 0] = 255
+        data_files.picture(tmp_path / f"cells/{split}/{i:03d}.jpg", seed=i)
+        data_files.mask(tmp_path / f"cells/{split}annot/{i:03d}.png", corner[..., 0])
+        data_files.picture(tmp_path / f"tiles/{split}/{i:03d}_sat.jpg", seed=i)
+        data_files.mask(tmp_path / f"tiles/{split}/{i:03d}_mask.png", corner)
+    data_files.picture(tmp_path / "new/a.jpg", size=(30, 20))
+    section = (ROOT / "docs/own_data.md").read_text().partition("\n## Masks\n")[2].partition("\n## ")[0]
+    lines = "".join(SHELL.findall(section)).replace("\\\n", " ").splitlines()
+    out = {}
+    for line in lines:
+        for old, new in (("DIR", str(tmp_path)), ("runs/", f"{tmp_path}/"), ("=masks", f"={tmp_path}/masks")):
+            line = line.replace(old, new)
+        python, script, *words = shlex.split(line.replace(":small", ":tiny"))
+        code, out[words[-1]], err = runs.run(script.removeprefix("launch/"), *words, cache=cache)
+        assert (python, code) == ("python", 0), err
+    inspected, cells, _, tiles = out.values()
+    assert "0 is read as 'background', 255 as 'foreground'" in inspected
+    assert "\ntrain: 6 images, 32x32 px, mean colour (" in inspected and "background 87.5 %, foreground" in cells
+    assert "NOTE: 6 images of the split 'test' are in 'train' too: 000 is 000." in inspected
+    row = next(line.split() for line in cells.splitlines() if line.startswith("test/acc/pixel "))
+    assert row[-1] == "0.8750" and "chance" in cells  # background everywhere
+    assert "; ground 87.5 %, roof 12.5 %" in tiles
+    assert len(list((tmp_path / "masks").rglob("a*"))) == 2
 
 
 def test_every_config_is_in_the_readme():

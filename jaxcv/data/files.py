@@ -16,10 +16,20 @@ class Files:
     """A source on disk: `decode(item)` reads an example, where an item is a path or whatever else leads to it.
 
     Examples are cached if all of them fit into `cache_bytes`, by each process for itself: the cache is not pickled.
+    contents: the digest of each image's file, see `jaxcv.data.contents`; empty: not known.
     """
 
-    def __init__(self, names: Iterable[str], items: Iterable, decode: Callable, info: Info, *, cache_bytes: int):
-        self.names, self.info = list(names), info
+    def __init__(
+        self,
+        names: Iterable[str],
+        items: Iterable,
+        decode: Callable,
+        info: Info,
+        *,
+        contents: Iterable[str] = (),
+        cache_bytes: int,
+    ):
+        self.names, self.info, self.contents = list(names), info, list(contents)
         self._items, self._decode, self._cache_bytes = list(items), decode, cache_bytes
         self._cache: dict[int, dict[str, np.ndarray]] = {}
 
@@ -58,11 +68,6 @@ def find(dir: str, folder: str, expected: Sequence[str]) -> Path:
         if not (path / name).exists():
             raise DataError(f"there is no {name} in {path}, and {needs}; {remedy}")
     return path
-
-
-def sizes(root: Path, files: Iterable[Path]) -> list[str]:
-    """For each file its path below `root` and its size in bytes, as "a/b.png 123": for the fingerprint."""
-    return [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
 
 
 def split_folder(split: str, *, train_folder: str, val_folder: str, test_folder: str) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.files import Files, find, locate, sizes, split_examples, split_folder
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, locate, split_examples, split_folder
 from jaxcv.data.images import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -66,21 +67,17 @@ def image_files(
     info: Info,
     *,
     targets: Sequence[dict[str, np.ndarray]] = (),
+    contents: Sequence[str] = (),
     cache_bytes: int = 0,
 ) -> Files:
     """A source of `files`, named by their paths below `folder`; messages mention `split`.
 
-    targets: for each file what its example has besides the image, if anything.
+    targets: for each file what its example has besides the image, if anything.  contents: see `Files`.
     """
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, targets, fillvalue={}))]
-    return Files(
-        names,
-        items,
-        functools.partial(_decode, size=info.shape[0], channels=info.shape[2]),
-        info,
-        cache_bytes=cache_bytes,
-    )
+    decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
+    return Files(names, items, decode_item, info, contents=contents, cache_bytes=cache_bytes)
 
 
 def _decode(item: tuple[str, Path, dict], *, size: int, channels: int) -> dict[str, np.ndarray]:
@@ -186,10 +183,15 @@ def source(
         notes.append(f"{folder}: {len(shared)} groups are in the folders {train_folder!r} and {image_folder!r} both.")
     notes += tell_headers(f"{folder}/{image_folder}", files, channels)
 
-    rows = [f"{size} {';'.join(item.labels) or 'unlabelled'}" for size, item in zip(sizes(root, files), items)]
+    digest = digests(root, files)
+    labels = [";".join(item.labels) or "unlabelled" for item in items]
+    rows = [f"{identity} {label}" for identity, label in zip(identities(root, files, digest), labels)]
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
     targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
-    return image_files(split, root / image_folder, files, info, targets=targets, cache_bytes=cache_bytes)
+    contents = [digest[file] for file in files]
+    return image_files(
+        split, root / image_folder, files, info, targets=targets, contents=contents, cache_bytes=cache_bytes
+    )
 
 
 def _targets(labels: Sequence[Sequence[str]], classes: Sequence[str], *, several: bool) -> list[dict[str, np.ndarray]]:
