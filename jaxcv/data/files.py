@@ -106,7 +106,7 @@ def held_out(split: str, size: int, holdout: float, *, labels: Sequence = (), gr
         raise ConfigError(f"{what} leaves none for the split 'val'; set it to 1 or more")
     order = np.random.default_rng(0).permutation(size)
     if count and (len(labels) or len(groups)):
-        held = _stratified(order.tolist(), count, labels or [()] * size, groups or range(size))
+        held = np.array(_stratified(order.tolist(), count, labels or [()] * size, groups or range(size)), np.int64)
         if not 0 < len(held) < size:
             raise ConfigError(f"{what} is {count}, to which no choice of whole groups comes near; set another holdout")
     else:

@@ -10,7 +10,6 @@ training folder, sorted by name (numbers by value).
 """
 
 import functools
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def decode(path: Path, size: int, channels: int = 3) -> np.ndarray:
     w, h = int(size * w / short), int(size * h / short)
     left, top = round((w - size) / 2), round((h - size) / 2)
     box = (left, top, left + size, top + size)
-    return np.dstack([image.resize((w, h), Image.Resampling.BICUBIC).crop(box) for image in images])
+    return np.dstack([np.asarray(image.resize((w, h), Image.Resampling.BICUBIC).crop(box)) for image in images])
 
 
 def image_files(
@@ -75,7 +74,7 @@ def image_files(
     targets: for each file what its example has besides the image, if anything.  contents: see `Files`.
     """
     names = [file.relative_to(folder).as_posix() for file in files]
-    items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, targets, fillvalue={}))]
+    items = [(f"{split}[{i}]", file, targets[i] if targets else {}) for i, file in enumerate(files)]
     decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
     return Files(names, items, decode_item, info, contents=contents, cache_bytes=cache_bytes)
 
@@ -173,8 +172,14 @@ def source(
             if label not in known:
                 where = f"which no training image in {root / train_folder} has"
                 raise DataError(f"{item.file} is of the class {label!r}, {where}")
-    strata = {"labels": [item.labels for item in found.items], "groups": [item.group for item in found.items if group]}
-    items = split_examples(split, found.items, val_folder=val_folder, holdout=holdout, **strata)
+    items = split_examples(
+        split,
+        found.items,
+        val_folder=val_folder,
+        holdout=holdout,
+        labels=[item.labels for item in found.items],
+        groups=[item.group for item in found.items if group],
+    )
     files = [item.file for item in items]
     notes += [*found.notes, *tell_classes(folder, classes), *tell_absent(folder, split, items, classes)]
     if found is not training and (
@@ -184,8 +189,8 @@ def source(
     notes += tell_headers(f"{folder}/{image_folder}", files, channels)
 
     digest = digests(root, files)
-    labels = [";".join(item.labels) or "unlabelled" for item in items]
-    rows = [f"{identity} {label}" for identity, label in zip(identities(root, files, digest), labels)]
+    joined = [";".join(item.labels) or "unlabelled" for item in items]
+    rows = [f"{identity} {label}" for identity, label in zip(identities(root, files, digest), joined)]
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
     targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
     contents = [digest[file] for file in files]

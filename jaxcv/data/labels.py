@@ -47,7 +47,9 @@ def unlabelled(folder: Path) -> Scan:
 
 def scan_folders(folder: Path) -> Scan:
     """Class folders: the images in and below each. DataError where one has none."""
-    items, others, deeper = [], Counter(), 0
+    items: list[Item] = []
+    others: Counter[str] = Counter()
+    deeper = 0
     for class_folder in subfolders(folder):
         images, more = _walk(class_folder)
         if not images:
@@ -174,7 +176,9 @@ def _said(item: Item) -> str:
 
 def _walk(folder: Path, *, deep: bool = True) -> tuple[list[Path], Counter]:
     """The visible images in `folder` and, if `deep`, below it, sorted; and how many files of other kinds there are."""
-    images, others, seen = [], Counter(), set()
+    images: list[Path] = []
+    others: Counter[str] = Counter()
+    seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         visible = [name for name in folders if not name.startswith(".")]

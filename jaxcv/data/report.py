@@ -87,7 +87,7 @@ def _contents(source: Source) -> list[str]:
 
 
 def _digest(image: np.ndarray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).hexdigest()
+    return hashlib.blake2b(image.tobytes(), digest_size=8).hexdigest()
 
 
 def _shared(split: str, of: str, contents: Mapping[str, str], others: Mapping[str, str]) -> dict[str, Any]:
