@@ -90,6 +90,11 @@ def data(tmp_path_factory):
         data_files.mask(root / f"cells/{split}annot/{i}.png", np.eye(20) * 255)
     for split, number in (("train", 12), ("val", 2)):
         data_files.class_folders(root / "hymenoptera_data" / split, {"ant": number, "bee": number})
+        data_files.class_folders(root / "photos" / split, {"ant": number, "bee": number})
+        rows = [
+            f"{name}/{i:03d}.png,{label}" for i in range(number) for name, label in (("ant", "ant"), ("bee", "ant bee"))
+        ]
+        (root / "photos" / f"{split}.csv").write_text("\n".join(["filename,label", *rows]))
         data_files.csv_labels(root / "p2_data" / "office" / split, ["chair", "desk"] * number)
         data_files.named_files(root / "p1_data" / f"{split}_50", ["0", "1"] * number)
     for split in ("train", "validation"):

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 import data_files
 import runs
-from jaxcv.experiment import build
+from jaxcv.experiment import build, check_contract
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -118,6 +118,31 @@ def test_the_config_that_is_printed_for_own_data_can_be_built(tmp_path):
     experiment = build(config)
     assert experiment.info.classes == ("background", "organ")
     assert set(experiment.data.sources["train"][0]["mask"].ravel().tolist()) == {0, 1}
+
+
+def test_the_commands_for_own_classes_can_be_built(tmp_path):
+    """On class folders with CSVs beside them, in the tiny form of each command."""
+    for split, number in (("train", 12), ("val", 2)):
+        data_files.class_folders(tmp_path / "photos" / split, {"cat": number, "dog": number})
+        rows = [f"{name}/{i:03d}.png,{name}" for name in ("cat", "dog") for i in range(number)]
+        rows[0] = "cat/000.png,cat dog"
+        text = "\n".join(["filename,label", *rows])
+        (tmp_path / f"photos/{split}.csv").write_text(text if split == "train" else text.replace("cat dog", "cat"))
+    built = {}
+    for line, words in command_lines(ROOT / "docs/own_data.md"):
+        if "own_classes" in line:
+            config = set_values([word.replace("small", "tiny") for word in words])
+            config.data.dir = str(tmp_path)
+            experiment = build(config)
+            check_contract(experiment, name=config.task.name)
+            built[config.task.name, config.data.labels] = experiment
+    assert built.keys() == {("classify", ""), ("classify", "{folder}.csv"), ("multilabel", "{folder}.csv")}
+    assert [built[key].info.classes for key in sorted(built)] == [
+        ("cat", "dog"),
+        ("cat", "cat dog", "dog"),
+        ("cat", "dog"),
+    ]
+    assert any("data.separator=' '" in note for note in built["classify", "{folder}.csv"].notes)
 
 
 def test_the_commands_for_masks_run(tmp_path, cache):

@@ -91,8 +91,10 @@ def _print_table(run: Run, result: Mapping) -> None:
     if sources["val"].info.fingerprint == sources["test"].info.fingerprint:
         title += "; val and test are the same images, shown as test"
         values = {name: value for name, value in values.items() if name.startswith("test/")}
+    own = {name.removesuffix("_chance"): value for name, value in values.items() if name.endswith("_chance")}
+    values = {name: value for name, value in values.items() if not name.endswith("_chance")}
     table = {name: {"trained": value, "at initialisation": untrained.get(name)} for name, value in values.items()}
-    for name, value in _chance(run, values).items():
+    for name, value in {**_chance(run, values), **own}.items():
         table[name]["chance"] = value
     closing_table(title, table)
 
