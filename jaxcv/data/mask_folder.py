@@ -165,7 +165,7 @@ def source(
             table[[0, 255]] = 0, 1
             note = (
                 f"The masks of {folder} are black and white: 0 is read as {classes[0]!r}, 255 as {classes[1]!r}; "
-                "with --config.data.remap='(0,1)' 255 would be void."
+                "with config.data.remap=(0, 1) 255 would be void."
             )
             info = info._replace(notes=(*info.notes, note))
 
