@@ -12,7 +12,7 @@ from jaxcv.models import basenet
 from jaxcv.task import Setup
 from jaxcv.tasks import multilabel
 
-INFO = Info("several", ("a", "b", "c"), (8, 8, 1), (0.5,), (0.25,))
+INFO = Info("several", ("a", "b", "c"), (16, 16, 1), (0.5,), (0.25,))
 MODEL = basenet.Model(num_classes=3, channels=(4, 4), hidden=(8,), batch_norm=True)
 RNG = np.random.default_rng(0)
 
@@ -41,7 +41,7 @@ def test_average_precision_is_scikit_learns():
 def test_the_loss_and_the_measure():
     """Rows that are not valid do not count."""
     task = multilabel.make(Setup(lambda classes: MODEL, INFO, {"order": ()}, total_steps=10))
-    image, labels = RNG.integers(0, 256, (6, 8, 8, 1), np.uint8), RNG.integers(0, 2, (6, 3)).astype(np.uint8)
+    image, labels = RNG.integers(0, 256, (6, 16, 16, 1), np.uint8), RNG.integers(0, 2, (6, 3)).astype(np.uint8)
     batch = {"image": image, "labels": labels, "valid": np.array([1, 1, 1, 1, 0, 0], np.float32)}
     params, model_state = jax.jit(task.init)(jax.random.key(0), batch)
     sums = jax.jit(task.measure)(params, model_state, batch)
