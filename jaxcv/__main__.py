@@ -32,8 +32,8 @@ def main() -> int:
 
 
 def commands() -> dict[str, Path]:
-    """The files of the commands by name; main.py is `train`."""
-    paths = {"train" if path.stem == "main" else path.stem: path for path in LAUNCH.glob("[!_]*.py")}
+    """The files of the commands by name; main.py is `train`, inspect_.py (inspect.py would hide Python's) `inspect`."""
+    paths = {"train" if path.stem == "main" else path.stem.rstrip("_"): path for path in LAUNCH.glob("[!_]*.py")}
     return dict(sorted(paths.items()))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcv.data.image_folder import image_files
-from jaxcv.data.images import SUFFIXES, open_image, stretch
+from jaxcv.data.images import SUFFIXES, open_image, stretch, to_rgb
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
@@ -32,11 +32,11 @@ class Trained(NamedTuple):
     write: Callable[..., None] | None  # the task's: (trained, images, out, *, batch_size, tile)
 
 
-def find_images(folder: Path) -> list[Path]:
-    """The images in or below `folder`, sorted. Raises DataError if there are none."""
+def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """The images in or below `folder` with any of `suffixes`, sorted. Raises DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds images.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
     if not files:
         raise DataError(f"there is no image in {folder}.")
     return files
@@ -47,15 +47,15 @@ def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[
 
     As in training from a folder, the short side is resized to the run's image size and the central square is used.
     """
-    files = find_images(images)
+    files = find_images(images, (*SUFFIXES, ".npy"))
     height, width, channels = trained.info.shape
     if height != width:
         raise UserError(f"this run's images are {height} x {width}; only square ones can be decoded from a folder.")
-    info = trained.info._replace(shape=(height, width, 3))
+    info = trained.info._replace(shape=(height, width, 3 if channels == 1 else channels))
     source = image_files("images", images, files, info)
     batch_size = -(-batch_size // trained.devices) * trained.devices
     for i, batch in enumerate(eval_batches(source, batch_size=batch_size)):
-        out = trained.run(batch["image"] if channels == 3 else grey(batch["image"]))
+        out = trained.run(grey(batch["image"]) if channels == 1 else batch["image"])
         for row, file in enumerate(files[i * batch_size : (i + 1) * batch_size]):
             yield file.relative_to(images).as_posix(), {name: array[row] for name, array in out.items()}
 
@@ -67,6 +67,18 @@ def write_probabilities(trained: Trained, images: Path, out: str, *, batch_size:
     def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
         probability = prediction["probability"]
         return {"class": classes[int(probability.argmax())], **dict(zip(classes, probability.tolist()))}
+
+    write_rows(trained, images, out, row, batch_size=batch_size)
+
+
+def write_labels(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
+    """Writes a row for each image: file, labels (the classes of probability above 0.5, joined by ";"), and the
+    probability of every class; see `write_rows`."""
+    classes = trained.info.classes
+
+    def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
+        probability = dict(zip(classes, prediction["probability"].tolist()))
+        return {"labels": ";".join(name for name, p in probability.items() if p > 0.5), **probability}
 
     write_rows(trained, images, out, row, batch_size=batch_size)
 
@@ -129,7 +141,7 @@ def masks(trained: Trained, images: Path, *, tile: int | None = None) -> Iterato
     tile = trained.tile if tile is None else tile
     height, width, _ = trained.info.shape
     for file in find_images(images):
-        image = open_image(file).convert("RGB")
+        image = to_rgb(open_image(file))
         boxes = windows(image.height, image.width, tile)
         total = np.zeros((len(trained.info.classes), image.height, image.width), np.float32)
         for i in range(0, len(boxes), trained.devices):

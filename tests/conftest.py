@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import jaxlib
+import matplotlib
 import pytest
 from absl import flags
 
@@ -33,6 +34,13 @@ jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_disable_most_optimizations", True)  # compiled for one or two calls
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory):
+    """Nothing is written to the user's own cache directory; matplotlib alone finds its fonts there."""
+    os.environ["MPLCONFIGDIR"] = matplotlib.get_cachedir()
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("user_cache"))
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,14 @@ def started(task, tx=None):
     return jax.jit(make_init(task, tx or optax.sgd(0.1), seed=0))(BATCH)
 
 
+def test_labels_that_do_not_fit_are_named():
+    with pytest.raises(ConfigError, match="needs two classes or more, and the images of two have one class alone, 'a'"):
+        make(info=INFO._replace(classes=("a",)))
+    several = {name: x for name, x in BATCH.items() if name != "label"} | {"labels": np.ones((12, 3), np.uint8)}
+    with pytest.raises(ConfigError, match="needs one label for each image, .* set config.task.name='multilabel'"):
+        jax.eval_shape(make().augment, jax.random.key(0), several)
+
+
 def test_the_loss_is_the_mean_cross_entropy_of_the_normalised_images():
     task = make(label_smoothing=0.1)
     state = started(task)

@@ -15,9 +15,9 @@ from jaxcv.errors import ConfigError
 from jaxcv.run import train
 from jaxcv.store import manifest
 from jaxcv.tools import command, flags
-from jaxcv.tools.configs import available, load_config
+from jaxcv.tools.configs import available, load_config, more_options, override
 
-COMMANDS = ["bench", "convert", "predict", "preview", "summary", "sweep", "train", "verify"]
+COMMANDS = ["bench", "convert", "inspect", "predict", "preview", "summary", "sweep", "train", "verify"]
 BROKEN = {  # config file -> what is said of it
     "def get_config(:": "mine.py: SyntaxError: invalid syntax (mine.py, line 1)",
     "import nothing_of_this_name": "mine.py, line 1: ModuleNotFoundError: No module named 'nothing_of_this_name'",
@@ -292,3 +292,20 @@ def test_a_reader_that_has_had_enough_is_no_error():
 def test_a_command_runs(jaxcv_says):
     code, out, err = jaxcv_says("summary", "--config", "networks:basenet")
     assert (code, err) == (0, "") and "4,414" in out
+
+
+def test_options_that_a_config_does_not_spell_out():
+    values = {"data.test_folder": "new", "task.label_smoothing": 0.1, "optim.cosine.final_lr": 1e-4, "eval.tile": 64}
+    config = load_config("binary:small", values)
+    assert [config.data.test_folder, config.task.label_smoothing] == ["new", 0.1]
+    assert [config.optim.cosine.final_lr, config.eval.tile] == [1e-4, 64]
+    config = load_config("unet")
+    flags = {"optim.lion.b1": "0.8", "optim.name": "lion", "evals.knn.k": "7", "evals.names": "('measure', 'knn')"}
+    override(config, list(flags.items()))
+    assert (config.optim.lion.b1, config.evals.knn.k, config.evals.names) == (0.8, 7, ("measure", "knn"))
+    with pytest.raises(ConfigError, match="config.data.tset: there is no 'tset'; did you mean 'test_folder'|choose"):
+        load_config("binary", {"data.tset": "x"})
+    with pytest.raises(ConfigError, match="config.optim.lion.b1: there is no 'lion'; choose one of"):
+        load_config("binary", {"optim.lion.b1": 0.5})
+    more = dict(more_options(load_config("unet:tiny")))
+    assert more["model.num_classes"] == 2 and more["optim.cosine.final_lr"] == 0.0 and "optim.lr" not in more

@@ -1,5 +1,6 @@
 """What configs share; every variant of every config: it builds at full size, and its :tiny form on data of its form."""
 
+import itertools
 import runpy
 
 import jax
@@ -84,8 +85,16 @@ def data(tmp_path_factory):
         data_files.class_folders(root / folder / "train", {"ant": 12, "bee": 12})
         data_files.class_folders(root / folder / "val", {"ant": 2, "bee": 2})
     data_files.camvid(root / "CamVid", counts={"train": 12, "val": 4, "test": 4})
+    for split, i in itertools.product(("train", "val"), range(12)):
+        data_files.picture(root / f"cells/{split}/{i}.jpg", seed=i)
+        data_files.mask(root / f"cells/{split}annot/{i}.png", np.eye(20) * 255)
     for split, number in (("train", 12), ("val", 2)):
         data_files.class_folders(root / "hymenoptera_data" / split, {"ant": number, "bee": number})
+        data_files.class_folders(root / "photos" / split, {"ant": number, "bee": number})
+        rows = [
+            f"{name}/{i:03d}.png,{label}" for i in range(number) for name, label in (("ant", "ant"), ("bee", "ant bee"))
+        ]
+        (root / "photos" / f"{split}.csv").write_text("\n".join(["filename,label", *rows]))
         data_files.csv_labels(root / "p2_data" / "office" / split, ["chair", "desk"] * number)
         data_files.named_files(root / "p1_data" / f"{split}_50", ["0", "1"] * number)
     for split in ("train", "validation"):

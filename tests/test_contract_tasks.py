@@ -28,6 +28,11 @@ GROUPS = (  # what a task is tried with until it builds; a task that none of the
     {"data": SHAPES, "augment": {"view1": {"order": ()}, "view2": {"order": ()}}, "model": BACKBONE},
     {"data": SHAPES, "augment": {"order": ()}, "model": BACKBONE},
     {"data": SHAPES | {"target": "mask"}, "augment": {"order": ()}, "model": UNET},
+    {
+        "data": {"name": "image_folder", "folder": "several", "size": 16, "labels": "{folder}.csv", "separator": " "},
+        "augment": {"order": ()},
+        "model": BACKBONE,
+    },
     {"data": {"name": "color_index", "base": "shapes", "colors": 4, "count": 32}, "augment": {}, "model": UNET},
 )
 
@@ -64,6 +69,17 @@ def compiled(tmp_path_factory):
     yield
     jax.config.update("jax_compilation_cache_dir", None)
     reset_cache()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def several_labels(tmp_path_factory):
+    """Images of which some have several labels, for GROUPS."""
+    root = tmp_path_factory.mktemp("data")
+    for split, count in (("train", 8), ("val", 2)):
+        data_files.csv_labels(root / "several" / split, ["cat", "dog", "cat dog", ""] * count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXCV_DATA", str(root))
+        yield
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -16,6 +16,7 @@ from jaxcv.data import image_folder
 from jaxcv.errors import ConfigError, DataError
 
 GOLDENS = Path(__file__).parent / "goldens"
+NO_IMAGE = "is no JPEG, PNG, WEBP, BMP, TIFF, GIF image"
 
 
 def load(root: Path, split: str = "train", **options):
@@ -95,6 +96,7 @@ def test_images_alone(tmp_path):
     assert train.info.notes == (
         "set has no folder 'train': its 10 images are 'train' and 'val', without classes.",
         "set has no folder for the split 'test': it is the same images as 'val'.",
+        f"{tmp_path.name}/set: left out: .txt (1), hidden (1).",
     )
     for holdout, why in ((1000, "would leave none to train on"), (0.01, "leaves none for the split 'val'")):
         with pytest.raises(ConfigError, match=f"data.holdout={holdout} of 10 training images {why}"):
@@ -170,9 +172,9 @@ def _saved(mode: str, form: str, size: tuple[int, int] = (20, 20)) -> bytes:
     [
         (_saved("RGB", "JPEG")[:-200], "image file is truncated"),
         (_saved("RGB", "PNG")[:50], "truncated|broken"),
-        (b"<html>not found</html>", "is no JPEG, PNG, WEBP image"),
-        (b"", "is no JPEG, PNG, WEBP image"),
-        (_saved("RGB", "GIF"), "is no JPEG, PNG, WEBP image"),  # a form that is not allowed, whatever its name
+        (b"<html>not found</html>", NO_IMAGE),
+        (b"", NO_IMAGE),
+        (_saved("RGB", "PPM"), NO_IMAGE),  # a form that is not allowed, whatever its name
         (_claim(20000, 20000), "decompression bomb"),
         (_claim(12000, 9000), "12000x9000 pixels are too many"),
         (_saved("L", "PNG", (300000, 1)), "300000x1 pixels are too long and thin"),

@@ -137,6 +137,88 @@ def test_masks_of_a_palette_or_of_bits(tmp_path, mode):
     np.testing.assert_array_equal(camvid(tmp_path, holdout=0)[0]["mask"], labels)
 
 
+CELLS = {"classes": ("ground", "cell"), "ignore": 255, "holdout": 0, "val_folder": "", "height": 6, "width": 6}
+
+
+def cells(root, *masks, suffix=".png", exif=None, size=(6, 6), **options):
+    """The source of images and these masks, numbered from 0."""
+    for i, mask in enumerate(masks):
+        data_files.picture(root / f"CamVid/train/{i}.jpg", seed=i, size=size, **({"exif": exif} if exif else {}))
+        path = root / f"CamVid/trainannot/{i}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(mask).save(path)
+    return camvid(root, **CELLS | options)
+
+
+def corner(value, dtype=np.uint8, shape=(6, 6)):
+    """`value` in the upper left 2 x 3 pixels of a mask, 0 elsewhere."""
+    mask = np.zeros(shape, dtype)
+    mask[:2, :3] = value
+    return mask
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif", ".bmp", ".tif"])
+def test_masks_of_0_and_255_are_black_and_white(tmp_path, suffix):
+    source = cells(tmp_path, np.zeros((6, 6), np.uint8), corner(255), suffix=suffix)
+    np.testing.assert_array_equal(source[1]["mask"], corner(1))
+    assert not source[0]["mask"].any()
+    (note,) = source.info.notes
+    assert "0 is read as 'ground', 255 as 'cell'" in note and "255 would be void" in note
+    void = camvid(tmp_path, **CELLS, remap=(0, 1))
+    np.testing.assert_array_equal(void[1]["mask"], corner(255))
+    assert not void.info.notes and void.info.fingerprint != source.info.fingerprint
+
+
+def test_255_is_void_where_any_mask_has_1(tmp_path):
+    source = cells(tmp_path, corner(255), corner(1))
+    np.testing.assert_array_equal(source[0]["mask"], corner(255))
+    np.testing.assert_array_equal(source[1]["mask"], corner(1))
+    assert not source.info.notes
+    (tmp_path / "CamVid/val").mkdir()  # whose only mask would be black and white: the training masks decide
+    (tmp_path / "CamVid/train/0.jpg").rename(tmp_path / "CamVid/val/0.jpg")
+    (tmp_path / "CamVid/valannot").mkdir()
+    (tmp_path / "CamVid/trainannot/0.png").rename(tmp_path / "CamVid/valannot/0.png")
+    val = camvid(tmp_path, "val", **CELLS | {"val_folder": "val"})
+    np.testing.assert_array_equal(val[0]["mask"], corner(255))
+
+
+def test_masks_of_16_bits(tmp_path):
+    source = cells(tmp_path, corner(1, np.uint16), corner(700, np.uint16))
+    np.testing.assert_array_equal(source[0]["mask"], corner(1))
+    with pytest.raises(DataError, match=r"1.png has the label 700 at x=0, y=0, which is none of 0..1, 255; data.out"):
+        source[1]
+
+
+def test_an_index_in_one_channel_of_three_is_refused_with_its_colours(tmp_path):
+    red = np.stack([corner(1), corner(0), corner(0)], -1)
+    with pytest.raises(DataError, match=r"mode RGB; .* set data.colors, .* has \(0, 0, 0\), \(1, 0, 0\)"):
+        cells(tmp_path, red)[0]
+    np.testing.assert_array_equal(cells(tmp_path, red, colors=((0, 0, 0), (1, 0, 0)))[0]["mask"], corner(1))
+
+
+def test_a_photo_that_is_turned_turns_its_mask_or_is_refused(tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn clockwise
+    options = {"exif": turned, "size": (6, 4), "height": 6, "width": 4}
+    stored = corner(1, shape=(4, 6))
+    np.testing.assert_array_equal(cells(tmp_path / "stored", stored, **options)[0]["mask"], np.rot90(stored, -1))
+    upright = corner(1, shape=(6, 4))
+    np.testing.assert_array_equal(cells(tmp_path / "upright", upright, **options)[0]["mask"], upright)
+    with pytest.raises(DataError, match=r"^.*/train/0.jpg is turned by its EXIF tag, .*; save the photo upright"):
+        cells(tmp_path / "square", corner(1), exif=turned)[0]
+    turned[0x0112] = 3  # half a turn
+    with pytest.raises(DataError, match=r"^.*/train/0.jpg is turned by its EXIF tag"):
+        cells(tmp_path / "half", stored, **options)[0]
+
+
+def test_a_mask_has_one_frame(tmp_path):
+    path = tmp_path / "CamVid/trainannot/0.gif"
+    source = cells(tmp_path, corner(1), suffix=".gif")
+    Image.fromarray(corner(1)).save(path, save_all=True, append_images=[Image.fromarray(corner(0))])
+    with pytest.raises(DataError, match=rf"^{path}: it has 2 frames, a mask has one"):
+        source[0]
+
+
 def test_colours_of_land_cover(tmp_path):
     """The rule of the land-cover data: 4 R + 2 G + B of the channels from 128 on; red is nothing, so unknown."""
     rng = np.random.default_rng(0)
@@ -184,8 +266,8 @@ def test_pairs_that_do_not_fit(tmp_path):
     data_files.mask(mask, np.zeros((18, 24, 3)))
     with pytest.raises(DataError, match=rf"^{mask} has the mode RGB; a mask of labels has L or P, for colours set"):
         camvid(tmp_path)[1]
-    Image.fromarray(np.zeros((18, 24), np.uint16)).save(mask)
-    with pytest.raises(DataError, match=rf"^{mask}: mode I;16 has more than 8 bits a channel"):
+    Image.fromarray(np.full((18, 24), 256, np.uint16)).save(mask)
+    with pytest.raises(DataError, match=rf"^{mask} has the label 256 at x=0, y=0, which is none of 0..11; data.out"):
         camvid(tmp_path)[1]
     Image.fromarray(np.zeros((18, 24), np.uint8)).save(mask, "JPEG")  # its labels would be blurred
     with pytest.raises(DataError, match=rf"^{mask}: this is no PNG image"):

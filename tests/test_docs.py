@@ -1,5 +1,6 @@
 """What the documents say can be done: links, files and commands exist, configs load, keys and values are right."""
 
+import itertools
 import re
 import shlex
 import sys
@@ -13,7 +14,8 @@ from absl import flags
 from ml_collections import config_flags
 
 import data_files
-from jaxcv.experiment import build
+import runs
+from jaxcv.experiment import build, check_contract
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -116,6 +118,60 @@ def test_the_config_that_is_printed_for_own_data_can_be_built(tmp_path):
     experiment = build(config)
     assert experiment.info.classes == ("background", "organ")
     assert set(experiment.data.sources["train"][0]["mask"].ravel().tolist()) == {0, 1}
+
+
+def test_the_commands_for_own_classes_can_be_built(tmp_path):
+    """On class folders with CSVs beside them, in the tiny form of each command."""
+    for split, number in (("train", 12), ("val", 2)):
+        data_files.class_folders(tmp_path / "photos" / split, {"cat": number, "dog": number})
+        rows = [f"{name}/{i:03d}.png,{name}" for name in ("cat", "dog") for i in range(number)]
+        rows[0] = "cat/000.png,cat dog"
+        text = "\n".join(["filename,label", *rows])
+        (tmp_path / f"photos/{split}.csv").write_text(text if split == "train" else text.replace("cat dog", "cat"))
+    built = {}
+    for line, words in command_lines(ROOT / "docs/own_data.md"):
+        if "own_classes" in line:
+            config = set_values([word.replace("small", "tiny") for word in words])
+            config.data.dir = str(tmp_path)
+            experiment = build(config)
+            check_contract(experiment, name=config.task.name)
+            built[config.task.name, config.data.labels] = experiment
+    assert built.keys() == {("classify", ""), ("classify", "{folder}.csv"), ("multilabel", "{folder}.csv")}
+    assert [built[key].info.classes for key in sorted(built)] == [
+        ("cat", "dog"),
+        ("cat", "cat dog", "dog"),
+        ("cat", "dog"),
+    ]
+    assert any("data.separator=' '" in note for note in built["classify", "{folder}.csv"].notes)
+
+
+def test_the_commands_for_masks_run(tmp_path, cache):
+    """Those of docs/own_data.md, with the variant tiny: masks that are black and white, then masks of two colours."""
+    for split, i in itertools.product(("train", "val"), range(8)):
+        corner = np.zeros((20, 20, 3))
+        corner[:5, :10, 0] = 255
+        data_files.picture(tmp_path / f"cells/{split}/{i:03d}.jpg", seed=i)
+        data_files.mask(tmp_path / f"cells/{split}annot/{i:03d}.png", corner[..., 0])
+        data_files.picture(tmp_path / f"tiles/{split}/{i:03d}_sat.jpg", seed=i)
+        data_files.mask(tmp_path / f"tiles/{split}/{i:03d}_mask.png", corner)
+    data_files.picture(tmp_path / "new/a.jpg", size=(30, 20))
+    section = (ROOT / "docs/own_data.md").read_text().partition("\n## Masks\n")[2].partition("\n## ")[0]
+    lines = "".join(SHELL.findall(section)).replace("\\\n", " ").splitlines()
+    out = {}
+    for line in lines:
+        for old, new in (("DIR", str(tmp_path)), ("runs/", f"{tmp_path}/"), ("=masks", f"={tmp_path}/masks")):
+            line = line.replace(old, new)
+        python, script, *words = shlex.split(line.replace(":small", ":tiny"))
+        code, out[words[-1]], err = runs.run(script.removeprefix("launch/"), *words, cache=cache)
+        assert (python, code) == ("python", 0), err
+    inspected, cells, _, tiles = out.values()
+    assert "0 is read as 'background', 255 as 'foreground'" in inspected
+    assert "\ntrain: 6 images, 32x32 px, mean colour (" in inspected and "background 87.5 %, foreground" in cells
+    assert "NOTE: 6 images of the split 'test' are in 'train' too: 000 is 000." in inspected
+    row = next(line.split() for line in cells.splitlines() if line.startswith("test/acc/pixel "))
+    assert row[-1] == "0.8750" and "chance" in cells  # background everywhere
+    assert "; ground 87.5 %, roof 12.5 %" in tiles
+    assert len(list((tmp_path / "masks").rglob("a*"))) == 2
 
 
 def test_every_config_is_in_the_readme():

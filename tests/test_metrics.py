@@ -227,6 +227,31 @@ def test_thresholded_foreground_iou():
     assert values["iou_fg/kaggle10_mean_image"] == pytest.approx(score.mean(), rel=1e-6) != by_batch
 
 
+def test_nothing_is_measured_where_all_is_void_or_no_pixel_is_foreground():
+    void = scene(9, 3, 255)
+    void["label"][:] = 255
+    values = segment(void | {"weight": np.zeros_like(void["weight"])}, 3)
+    pooled = ("loss", "acc/pixel", "iou/micro", *(f"miou/pooled{rest}" for rest in ("", "_zero", "_nanmean")))
+    assert all(np.isnan(values[name]) for name in pooled), values
+    background = scene(10, 2, 1)
+    background["label"][:] = background["prediction"][:] = 0
+    values = segment(background, 2)
+    assert np.isnan(values["iou_fg/kaggle10"]) and np.isnan(values["iou_fg/kaggle10_mean_image"])
+    assert values["acc/pixel"] == 1 and np.isnan(values["miou/pooled"])
+    background["prediction"][0, 0, 0] = 1
+    assert segment(background, 2)["iou_fg/kaggle10_mean_image"] == pytest.approx(0.9)
+
+
+def test_the_majority_class_everywhere():
+    data = scene(11, 3, 255)
+    confusion = segment(data, 3)["confusion"]
+    values = metrics.majority(confusion, 2)
+    constant = segment(data | {"prediction": np.full_like(data["prediction"], 2)}, 3)
+    assert values == {name: constant[name] for name in values}
+    share = (data["label"] == 2).sum() / (data["label"] != 255).sum()
+    assert values["acc/pixel"] == pytest.approx(share) and values["miou/pooled"] == pytest.approx(share / 3)
+
+
 def test_one_device_sums_what_four_do():
     one = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
     data = scene(8, 5, 255)

@@ -49,7 +49,19 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops", "predict", "report"},
     "store": {"jax", "numpy", "orbax", "safetensors", "torch"},  # torch, if there, for .pth
     "experiment": {"jax", "flax", "numpy", "optax", "data", "evals", "optim"},
-    "run": {"jax", "numpy", "ml_collections", "data", "evals", "experiment", "models", "optim", "report", "store"},
+    "run": {
+        "jax",
+        "numpy",
+        "ml_collections",
+        "data",
+        "evals",
+        "experiment",
+        "measure",
+        "models",
+        "optim",
+        "report",
+        "store",
+    },
     "__main__": {"store", "tools"},
     "tools": {
         *("absl", "flax", "jax", "ml_collections", "numpy", "optax"),

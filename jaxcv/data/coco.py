@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcv.data.files import Files, find, sizes, split_examples, split_folder
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch_pair
+from jaxcv.data.masks import fit
 from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
 
@@ -97,10 +99,8 @@ def _read_outline(annotation: Mapping, photo: Photo, *, where: str) -> list[np.n
 def _decode(photo: Photo, *, folder: Path, height: int, width: int) -> dict[str, np.ndarray]:
     path = folder / photo.file
     image = open_image(path)
-    if image.size != (photo.width, photo.height):
-        size = f"{image.width}x{image.height}"
-        raise DataError(f"{path} has {size} pixels, but its annotations are for {photo.width}x{photo.height}")
-    return stretch_pair(image, rasterize(photo), height, width)
+    mask = fit(rasterize(photo), path, image.size, says="its annotations are for")
+    return stretch_pair(image, mask, height, width)
 
 
 def outline(*, folder: str = "coco", height: int, width: int, groups: Sequence[str], **options: Any) -> Info:
@@ -151,6 +151,10 @@ def source(
         if not file.is_file():
             raise DataError(f"there is no image {file}, which {name} has annotations for")
 
-    info = info._replace(fingerprint=fingerprint([*sizes(root, files), (root / name).read_bytes(), *groups]))
+    digest = digests(root, files)
+    info = info._replace(
+        fingerprint=fingerprint([*identities(root, files, digest), (root / name).read_bytes(), *groups])
+    )
     decode = functools.partial(_decode, folder=root / photo_folder, height=height, width=width)
-    return Files([Path(photo.file).stem for photo in photos], photos, decode, info, cache_bytes=cache_bytes)
+    names, contents = [Path(photo.file).stem for photo in photos], [digest[file] for file in files]
+    return Files(names, photos, decode, info, contents=contents, cache_bytes=cache_bytes)

@@ -1,7 +1,8 @@
 """What data sets in files share: where they are, which examples a split has, and a source that reads from disk."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,20 @@ class Files:
     """A source on disk: `decode(item)` reads an example, where an item is a path or whatever else leads to it.
 
     Examples are cached if all of them fit into `cache_bytes`, by each process for itself: the cache is not pickled.
+    contents: the digest of each image's file, see `jaxcv.data.contents`; empty: not known.
     """
 
-    def __init__(self, names: Iterable[str], items: Iterable, decode: Callable, info: Info, *, cache_bytes: int):
-        self.names, self.info = list(names), info
+    def __init__(
+        self,
+        names: Iterable[str],
+        items: Iterable,
+        decode: Callable,
+        info: Info,
+        *,
+        contents: Iterable[str] = (),
+        cache_bytes: int,
+    ):
+        self.names, self.info, self.contents = list(names), info, list(contents)
         self._items, self._decode, self._cache_bytes = list(items), decode, cache_bytes
         self._cache: dict[int, dict[str, np.ndarray]] = {}
 
@@ -59,11 +70,6 @@ def find(dir: str, folder: str, expected: Sequence[str]) -> Path:
     return path
 
 
-def sizes(root: Path, files: Iterable[Path]) -> list[str]:
-    """For each file its path below `root` and its size in bytes, as "a/b.png 123": for the fingerprint."""
-    return [f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files]
-
-
 def split_folder(split: str, *, train_folder: str, val_folder: str, test_folder: str) -> str:
     """The folder of `split`; without a `val_folder`, "val" is held out of "train" and in its folder."""
     check_split(split)
@@ -73,18 +79,22 @@ def split_folder(split: str, *, train_folder: str, val_folder: str, test_folder:
     return folder
 
 
-def split_examples(split: str, examples: Sequence, *, val_folder: str, holdout: float) -> list:
-    """The `examples` in its `split_folder` that belong to `split`: all, unless "val" is held out of "train"."""
+def split_examples(
+    split: str, examples: Sequence, *, val_folder: str, holdout: float, labels: Sequence = (), groups: Sequence = ()
+) -> list:
+    """The `examples` in its `split_folder` that belong to `split`: all, unless "val" is `held_out` of "train"."""
     if split == "test" or val_folder:
         return list(examples)
-    return [examples[i] for i in held_out(split, len(examples), holdout)]
+    return [examples[i] for i in held_out(split, len(examples), holdout, labels=labels, groups=groups)]
 
 
-def held_out(split: str, size: int, holdout: float) -> np.ndarray:
+def held_out(split: str, size: int, holdout: float, *, labels: Sequence = (), groups: Sequence = ()) -> np.ndarray:
     """Ascending indices of the examples that belong to `split`: all `size` to "test"; of `size` training examples a
     random part, always the same, to "val", and the rest to "train".
 
-    `holdout` is how many examples "val" has or, below 1, which fraction; at 0 there is no "val".
+    holdout: how many examples "val" has or, below 1, which fraction; at 0 there is no "val".  labels: one for each
+    example; "val" has about the same share of each, and at least one example where a label has two.  groups: one for
+    each example; those of a group stay together, so "val" may be a little smaller or larger.
     """
     if split == "test":
         return np.arange(size)
@@ -95,7 +105,46 @@ def held_out(split: str, size: int, holdout: float) -> np.ndarray:
     if split == "val" and count == 0:
         raise ConfigError(f"{what} leaves none for the split 'val'; set it to 1 or more")
     order = np.random.default_rng(0).permutation(size)
-    return np.sort(order[:count] if split == "val" else order[count:])
+    if count and (len(labels) or len(groups)):
+        held = _stratified(order.tolist(), count, labels or [()] * size, groups or range(size))
+        if not 0 < len(held) < size:
+            raise ConfigError(f"{what} is {count}, to which no choice of whole groups comes near; set another holdout")
+    else:
+        held = order[:count]
+    return np.sort(held) if split == "val" else np.setdiff1d(order, held)
+
+
+def _stratified(order: Sequence[int], count: int, labels: Sequence, groups: Sequence) -> list[int]:
+    """About `count` indices: those groups, in the order of their first index, that bring each label nearer to its
+    quota."""
+    missing = _quotas(Counter(labels), count)
+    members: dict[Any, list[int]] = {}
+    for index in order:
+        members.setdefault(groups[index], []).append(index)
+    held = []
+    for indices in members.values():
+        of_label = Counter(labels[index] for index in indices)
+        if sum(abs(missing[label] - n) - abs(missing[label]) for label, n in of_label.items()) < 0:
+            held += indices
+            for label, n in of_label.items():
+                missing[label] -= n
+    return held
+
+
+def _quotas(sizes: Mapping[Any, int], count: int) -> dict[Any, int]:
+    """How many of `count` examples have each label: its share, rounded so that the sum is right, and at least one
+    where a label has two."""
+    total = sum(sizes.values())
+    share = {label: count * sizes[label] / total for label in sorted(sizes)}
+    quota = {label: int(share[label]) for label in share}
+    rest = sorted(share, key=lambda label: (quota[label] + 1 >= sizes[label], quota[label] - share[label]))
+    for label in rest[: count - sum(quota.values())]:
+        quota[label] += 1
+    for label in share:
+        largest = max(quota, key=lambda label: quota[label])
+        if not quota[label] and sizes[label] > 1 and quota[largest] > 1:
+            quota[label], quota[largest] = 1, quota[largest] - 1
+    return quota
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str], where: object) -> np.ndarray:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.files import Files, find, sizes
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch
 from jaxcv.data.source import Info, check_split, fingerprint, voc_palette
 from jaxcv.errors import DataError
@@ -89,6 +90,9 @@ def source(
         if not image.is_file():
             raise DataError(f"there is no image {image}, the partner of {trimap}")
 
-    info = info._replace(fingerprint=fingerprint(sizes(root, itertools.chain(*pairs.values()))))
+    files = list(itertools.chain(*pairs.values()))
+    digest = digests(root, files)
+    info = info._replace(fingerprint=fingerprint(identities(root, files, digest)))
     decode = functools.partial(_decode, height=height, width=width)
-    return Files(pairs.keys(), pairs.values(), decode, info, cache_bytes=cache_bytes)
+    contents = [digest[image] for image, _ in pairs.values()]
+    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)

@@ -1,17 +1,16 @@
-"""Any folder of JPEG, PNG or WebP images, decoded on the host and resized to one square canvas.
+"""Any folder of images, decoded on the host and resized to one square canvas.
 
 What is on disk decides between four forms (folder is the split's, such as train/):
-    folder/class/*.jpg          the class is the folder's name
+    folder/class/**/*.jpg       the class is the folder's name; all images below it count
     folder/*.jpg and a CSV      with the columns filename and label (option `labels`)
-    folder/{class}_{id}.png     the class is in the file's name; if in none, there are no classes
+    folder/{class}_{id}.png     the class is in the file's name, also {class}.{id}.png; if in none, there are no classes
     *.jpg                       images without a folder beside them: all are for training, and there are no classes
-Every split has the classes of the training folder, sorted by name (numbers by value).
+Files are .jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff and .gif, or .npy arrays. Every split has the classes of the
+training folder, sorted by name (numbers by value).
 """
 
-import csv
 import functools
 import itertools
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,90 +18,79 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxcv.data.files import Files, find, locate, sizes, split_examples, split_folder
-from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, MAX_PIXELS, image_info, list_images, no_images, open_image
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, locate, split_examples, split_folder
+from jaxcv.data.images import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MAX_PIXELS,
+    image_info,
+    no_images,
+    read_channels,
+    tell_headers,
+)
+from jaxcv.data.labels import (
+    Scan,
+    scan_csv,
+    scan_folders,
+    scan_names,
+    subfolders,
+    tell_absent,
+    tell_classes,
+    unlabelled,
+)
 from jaxcv.data.source import Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
+from jaxcv.ranges import PositiveCount
 
-UNLABELLED = "unlabelled"  # the class of images without one
 
+def decode(path: Path, size: int, channels: int = 3) -> np.ndarray:
+    """The image at `path` as uint8 (size, size, channels): upright, short side resized to `size`, centre crop.
 
-def decode(path: Path, size: int) -> np.ndarray:
-    """The image at `path` as uint8 (size, size, 3): upright, RGB, short side resized to `size`, centre crop.
-
-    The arithmetic is torchvision's Resize (bicubic, antialiased) and CenterCrop.
+    The arithmetic is torchvision's Resize (bicubic, antialiased) and CenterCrop.  channels: see `read_channels`.
     """
-    image = open_image(path).convert("RGB")
-    w, h = image.size
+    images = read_channels(path, channels)
+    w, h = images[0].size
     short = min(w, h)
     if max(w, h) / short * size**2 > MAX_PIXELS:  # of the resized image, before the crop
         raise DataError(f"{path}: {w}x{h} pixels are too long and thin to decode safely")
     w, h = int(size * w / short), int(size * h / short)
     left, top = round((w - size) / 2), round((h - size) / 2)
-    image = image.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
-    return np.asarray(image)
+    box = (left, top, left + size, top + size)
+    return np.dstack([image.resize((w, h), Image.Resampling.BICUBIC).crop(box) for image in images])
 
 
 def image_files(
-    split: str, folder: Path, files: Sequence[Path], info: Info, *, labels: Sequence[int] = (), cache_bytes: int = 0
+    split: str,
+    folder: Path,
+    files: Sequence[Path],
+    info: Info,
+    *,
+    targets: Sequence[dict[str, np.ndarray]] = (),
+    contents: Sequence[str] = (),
+    cache_bytes: int = 0,
 ) -> Files:
-    """A source of `files`, named by their paths below `folder`, with `labels` if any; messages mention `split`."""
+    """A source of `files`, named by their paths below `folder`; messages mention `split`.
+
+    targets: for each file what its example has besides the image, if anything.  contents: see `Files`.
+    """
     names = [file.relative_to(folder).as_posix() for file in files]
-    items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, labels))]
-    return Files(names, items, functools.partial(_decode, size=info.shape[0]), info, cache_bytes=cache_bytes)
+    items = [(f"{split}[{i}]", *pair) for i, pair in enumerate(itertools.zip_longest(files, targets, fillvalue={}))]
+    decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
+    return Files(names, items, decode_item, info, contents=contents, cache_bytes=cache_bytes)
 
 
-def _decode(item: tuple[str, Path, int | None], *, size: int) -> dict[str, np.ndarray]:
-    where, file, label = item
+def _decode(item: tuple[str, Path, dict], *, size: int, channels: int) -> dict[str, np.ndarray]:
+    where, file, target = item
     try:
-        return {"image": decode(file, size)} | ({} if label is None else {"label": np.array(label, np.int32)})
+        return {"image": decode(file, size, channels)} | target
     except DataError as error:
         raise DataError(f"{where} {error}") from error
 
 
-def _read_csv(path: Path, folder: Path) -> list[tuple[Path, str]]:
-    if not path.is_file():
-        raise DataError(f"there is no CSV of labels {path}: data.labels names it, relative to the data set's folder")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not {"filename", "label"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{path} has the columns {rows.fieldnames or []}, but needs filename and label")
-        pairs = [(folder / (row["filename"] or ""), row["label"] or "") for row in rows]
-    for line, (image, name) in enumerate(pairs, 2):
-        if not name or not image.is_file():
-            what = f"no file {image}" if name else "no label"
-            raise DataError(f"{path} line {line}: there is {what}")
-    return sorted(pairs)
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """The visible folders directly in `folder`, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _images_alone(folder: Path | None) -> list[Path]:
-    """The images in `folder`; none if it has folders too."""
-    return list_images(folder) if folder and folder.is_dir() and not _subfolders(folder) else []
-
-
-def scan(folder: Path, labels: Path | None = None) -> list[tuple[Path, str]]:
-    """(file, class name) of every image of a split in one of the first three forms, sorted by path."""
-    if labels is not None:
-        return _read_csv(labels, folder)
-    if images_of := {subfolder: list_images(subfolder) for subfolder in _subfolders(folder)}:
-        if empty := [subfolder for subfolder, images in images_of.items() if not images]:
-            raise no_images(empty[0])
-        return [(image, subfolder.name) for subfolder, images in images_of.items() for image in images]
-    images = list_images(folder)
-    matches = [re.fullmatch(r"(.+)_\d+", image.stem) for image in images]
-    if not any(matches):
-        return [(image, UNLABELLED) for image in images]
-    pairs = []
-    for image, match in zip(images, matches):
-        if not match:
-            raise DataError(f"{image} has no class in its name, though others beside it do: expected CLASS_NUMBER")
-        pairs.append((image, match[1]))
-    return pairs
+def _count_alone(folder: Path | None) -> int:
+    """How many images `folder` holds, if it holds no folder; else 0."""
+    return len(unlabelled(folder).items) if folder and folder.is_dir() and not subfolders(folder) else 0
 
 
 def _sorted_classes(names: set[str]) -> tuple[str, ...]:
@@ -110,11 +98,11 @@ def _sorted_classes(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if numbers else None))
 
 
-def outline(*, folder: str, size: int, **options: Any) -> Info:
+def outline(*, folder: str, size: int, channels: int = 3, **options: Any) -> Info:
     """The Info without classes and fingerprint."""
     if size < 1:
         raise ConfigError(f"data.size={size} must be the side of the canvas in pixels, 1 or more")
-    return image_info(folder, (), size, size, **options)
+    return image_info(folder, (), size, size, channels=channels, **options)
 
 
 def source(
@@ -123,55 +111,91 @@ def source(
     dir: str = "",
     folder: str,
     size: int,
+    channels: PositiveCount = 3,
     train_folder: str = "train",
     val_folder: str = "",
     test_folder: str = "val",
     labels: str = "",
+    separator: str = "",
+    group: str = "",
     holdout: float = 0.1,
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
     cache_bytes: int = 2 << 30,
 ) -> Files:
-    """Examples {"image": uint8 (size, size, 3), "label": int32} of the images under `dir`/`folder`.
+    """Examples {"image": uint8 (size, size, channels), "label": int32} of the images under `dir`/`folder`.
 
     Each split has its folder there. Without a `val_folder`, "val" is `holdout` of the training images: a fraction below
-    1, or a count. Images without classes have no label, and if there is no `test_folder` for them, "test" is the same
-    images as "val". `labels` is a CSV's path under `dir`/`folder`, in which "{folder}" is the split's folder
-    ("{folder}.csv" is train.csv beside train/). Images are cached if all fit into `cache_bytes`, in each process.
+    1, or a count, with about the same share of each class. Images without classes have no label, and if there is no
+    `test_folder` for them, "test" is the same images as "val". Images are cached if all fit into `cache_bytes`, in each
+    process.
+
+    labels: a CSV's path under `dir`/`folder`, in which "{folder}" is the split's folder ("{folder}.csv" is train.csv
+    beside train/). With a `separator` an image may have several labels in it: "labels", uint8 (classes,), takes the
+    place of "label". `group` is its column of what stays together in "train" or in "val", such as the patient.
+    channels: 3, images become RGB, on white where they are transparent; 1, grey; any other number, files have so many.
     """
     check_split(split)
-    info = outline(folder=folder, size=size, mean=mean, std=std)
-    notes: tuple[str, ...] = ()
-    alone = [] if labels else _images_alone(locate(dir, folder))
+    info = outline(folder=folder, size=size, channels=channels, mean=mean, std=std)
+    for key, value in (("separator", separator), ("group", group)):
+        if value and not labels:
+            raise ConfigError(f"data.{key}={value!r} is about a CSV of labels; set data.labels too")
+    notes: list[str] = []
+    alone = 0 if labels else _count_alone(locate(dir, folder))
     if alone:
-        which = f"its {len(alone)} images are 'train' and 'val', without classes"
-        notes = (f"{folder} has no folder {train_folder!r}: {which}.",)
+        which = f"its {alone} images are 'train' and 'val', without classes"
+        notes.append(f"{folder} has no folder {train_folder!r}: {which}.")
         train_folder, val_folder = ".", ""
     root = find(dir, folder, [train_folder])
 
-    def scan_split(name: str) -> list[tuple[Path, str]]:
-        return scan(root / name, root / labels.replace("{folder}", name) if labels else None)
+    def scan(name: str, known: set[str] | None = None) -> Scan:
+        if labels:
+            path = root / labels.replace("{folder}", name)
+            return scan_csv(path, root / name, separator=separator, group=group)
+        if subfolders(root / name):
+            return scan_folders(root / name)
+        return unlabelled(root / name) if alone else scan_names(root / name, known)
 
-    training = [(image, UNLABELLED) for image in alone] or scan_split(train_folder)
-    labels_seen = {label for _, label in training}
-    if labels_seen == {UNLABELLED} and not (test_folder and (root / test_folder).is_dir()):
-        notes += (f"{folder} has no folder for the split 'test': it is the same images as 'val'.",)
+    training = scan(train_folder)
+    known = {label for item in training.items for label in item.labels}
+    classes = _sorted_classes(known)
+    if training.items and not classes and not (test_folder and (root / test_folder).is_dir()):
+        notes.append(f"{folder} has no folder for the split 'test': it is the same images as 'val'.")
         split = "val" if split == "test" else split
     image_folder = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
     find(dir, folder, [image_folder])
-    pairs = training if image_folder == train_folder else scan_split(image_folder)
-    for name, images in ((train_folder, training), (image_folder, pairs)):
-        if not images:
+    found = training if image_folder == train_folder else scan(image_folder, known)
+    for name, scanned in ((train_folder, training), (image_folder, found)):
+        if not scanned.items:
             raise no_images(root / name)
-    for path, label in pairs:
-        if label not in labels_seen:
-            raise DataError(f"{path} is of the class {label!r}, which no training image in {root / train_folder} has")
-    pairs = split_examples(split, pairs, val_folder=val_folder, holdout=holdout)
+    for item in found.items:
+        for label in item.labels:
+            if label not in known:
+                where = f"which no training image in {root / train_folder} has"
+                raise DataError(f"{item.file} is of the class {label!r}, {where}")
+    strata = {"labels": [item.labels for item in found.items], "groups": [item.group for item in found.items if group]}
+    items = split_examples(split, found.items, val_folder=val_folder, holdout=holdout, **strata)
+    files = [item.file for item in items]
+    notes += [*found.notes, *tell_classes(folder, classes), *tell_absent(folder, split, items, classes)]
+    if found is not training and (
+        shared := {item.group for item in items if group} & {x.group for x in training.items}
+    ):
+        notes.append(f"{folder}: {len(shared)} groups are in the folders {train_folder!r} and {image_folder!r} both.")
+    notes += tell_headers(f"{folder}/{image_folder}", files, channels)
 
-    files = [path for path, _ in pairs]
-    rows = [f"{size} {label}" for size, (_, label) in zip(sizes(root, files), pairs)]
-    classes = _sorted_classes(labels_seen) if labels_seen != {UNLABELLED} else ()
-    info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=notes)
-    index = {label: i for i, label in enumerate(classes)}
-    targets = [index[label] for _, label in pairs] if classes else ()
-    return image_files(split, root / image_folder, files, info, labels=targets, cache_bytes=cache_bytes)
+    digest = digests(root, files)
+    labels = [";".join(item.labels) or "unlabelled" for item in items]
+    rows = [f"{identity} {label}" for identity, label in zip(identities(root, files, digest), labels)]
+    info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
+    targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
+    contents = [digest[file] for file in files]
+    return image_files(
+        split, root / image_folder, files, info, targets=targets, contents=contents, cache_bytes=cache_bytes
+    )
+
+
+def _targets(labels: Sequence[Sequence[str]], classes: Sequence[str], *, several: bool) -> list[dict[str, np.ndarray]]:
+    if several:
+        return [{"labels": np.isin(classes, names).astype(np.uint8)} for names in labels]
+    index = {name: i for i, name in enumerate(classes)}
+    return [{"label": np.array(index[name], np.int32)} for (name,) in labels]

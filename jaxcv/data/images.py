@@ -1,6 +1,7 @@
 """Images and masks on disk, resized to a canvas of one size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from jaxcv.data.source import Info
 from jaxcv.errors import ConfigError, DataError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+SAMPLES_PER_PIXEL = 277  # the TIFF tag of the number of channels, of which Pillow drops what it has no mode for
 MAX_PIXELS = 89_478_485  # above this Pillow warns of a decompression bomb
 
 
@@ -21,34 +24,35 @@ def image_info(
     height: int,
     width: int,
     *,
+    channels: int = 3,
     palette: Sequence[Sequence[int]] = (),
     ignore: int = 255,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     **options: Any,
 ) -> Info:
-    """The Info, without the fingerprint, of RGB images on a canvas of (height, width) pixels; ignores other options.
+    """The Info, without the fingerprint, of images on a canvas of (height, width) pixels; ignores other options.
 
-    Raises ConfigError for an empty canvas.
+    Raises ConfigError for an empty canvas, and for a mean or std that are not those of so many channels.
     """
     if height < 1 or width < 1:
         raise ConfigError(f"data.height={height} and data.width={width} must be the canvas in pixels, 1 or more")
+    if not len(mean) == len(std) == channels:
+        raise ConfigError(f"data.channels={channels} needs data.mean and data.std with {channels} numbers each")
     colors = tuple((r, g, b) for r, g, b in palette)
-    return Info(name, tuple(classes), (height, width, 3), tuple(mean), tuple(std), palette=colors, ignore=ignore)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The visible image files directly in `folder`, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return Info(name, tuple(classes), (height, width, channels), tuple(mean), tuple(std), palette=colors, ignore=ignore)
 
 
 def no_images(where: Path) -> DataError:
     """The error for a folder without images."""
-    return DataError(f"there is no image in {where}: it should hold {', '.join(sorted(SUFFIXES))} files")
+    return DataError(f"there is no image in {where}: it should hold {', '.join(SUFFIXES)} files")
 
 
-def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP")) -> Image.Image:
-    """The image at `path`, whole and upright, in its own mode of 8 bits a channel. DataError names the file."""
+def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """The image at `path`, whole and upright, in its own mode of 8 bits a channel; of an animation the first frame.
+
+    DataError names the file.
+    """
     try:
         with Image.open(path, formats=formats) as image:
             w, h = image.size
@@ -56,6 +60,9 @@ def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP")) -
                 raise ValueError(f"{w}x{h} pixels are too many to decode safely")
             if image.mode.startswith("I") or image.mode == "F":
                 raise ValueError(f"mode {image.mode} has more than 8 bits a channel, save it with 8")
+            stored = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 0)
+            if stored > max(4, len(image.getbands())):
+                raise ValueError(f"{stored} channels are too many for a TIFF, save a .npy of uint8 (h, w, {stored})")
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise DataError(f"{path}: this is no {', '.join(formats)} image") from None
@@ -63,9 +70,66 @@ def open_image(path: Path, formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP")) -
         raise DataError(f"{path}: {error}") from error
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in RGB; where it is transparent, on white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def read_channels(path: Path, channels: int) -> list[Image.Image]:
+    """The image at `path` as one in RGB where `channels` is 3, else as a grey one for each channel.
+
+    path: a file that `open_image` reads, or a .npy of uint8 (h, w, channels).  DataError for other channels.
+    """
+    if path.suffix.lower() == ".npy":
+        return _read_array(path, channels)
+    image = open_image(path)
+    if channels == 3:
+        return [to_rgb(image)]
+    if channels == 1:
+        return [image if image.mode == "L" else to_rgb(image).convert("L")]
+    bands = list(image.split())
+    if len(bands) != channels:
+        raise DataError(f"{path} has {len(bands)} channels ({image.mode}), but data.channels={channels}")
+    return bands
+
+
+def _read_array(path: Path, channels: int) -> list[Image.Image]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # not yet in memory, however large it claims to be
+    except Exception as error:  # a damaged file can fail in any way at all
+        raise DataError(f"{path}: {error}") from error
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != channels or not array.size > 0:
+        raise DataError(f"{path} is {array.dtype} {array.shape}, expected uint8 (h, w, data.channels={channels})")
+    if array.size > MAX_PIXELS * channels:
+        raise DataError(f"{path}: {array.shape[1]}x{array.shape[0]} pixels are too many to decode safely")
+    return [Image.fromarray(np.ascontiguousarray(array[..., i])) for i in range(channels)]
+
+
+def tell_headers(where: str, files: Iterable[Path], channels: int) -> list[str]:
+    """A sentence for each thing in the headers of image files that does not reach the network.
+
+    JPEG files are not opened, since they have none of these things.
+    """
+    found: dict[str, list[str]] = {}
+    for file in files:
+        if file.suffix.lower() in (".jpg", ".jpeg", ".npy"):
+            continue
+        with suppress(Exception), Image.open(file, formats=FORMATS) as image:  # decoding names a damaged file
+            if channels in (1, 3) and image.has_transparency_data:
+                found.setdefault("transparent parts become white", []).append(file.name)
+            if channels in (1, 3) and image.mode == "RGBX":
+                found.setdefault("a fourth channel is read with data.channels=4 alone", []).append(file.name)
+            if getattr(image, "is_animated", False):
+                found.setdefault("the first of several frames is used", []).append(file.name)
+    return [f"{where}: {what} (images: {len(names)}, such as {names[0]})." for what, names in found.items()]
+
+
 def stretch(image: Image.Image, height: int, width: int) -> np.ndarray:
     """uint8 (height, width, 3): RGB, resized without keeping the aspect ratio, bilinear and antialiased."""
-    return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(to_rgb(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def stretch_pair(image: Image.Image, mask: np.ndarray, height: int, width: int) -> dict[str, np.ndarray]:

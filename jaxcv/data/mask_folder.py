@@ -1,63 +1,29 @@
 """Images and masks in folders, paired by name: CamVid, PASCAL VOC, satellite tiles and the like.
 
-A mask is a PNG of labels (mode L, or P, where the palette's indices are the labels) or, with the option `colors`, of
+A mask is a PNG, GIF, BMP or TIFF of labels (grey levels, or a palette's indices) or, with the option `colors`, of
 colours.
 """
 
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxcv.data.files import Files, find, sizes, split_examples, split_folder
+from jaxcv.data.contents import digests, identities
+from jaxcv.data.files import Files, find, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, image_info, no_images, open_image, stretch_pair
+from jaxcv.data.masks import FORMATS, OTHER, black_and_white, fit, read_mask
 from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
-
-OTHER = 256  # the value of a colour that is not in `colors`
-
-
-def read_mask(path: Path, table: np.ndarray, *, colors: Sequence[Sequence[int]] = (), threshold: int = 0) -> np.ndarray:
-    """The mask at `path` as labels uint8 (h, w). DataError for the first pixel without a label.
-
-    table: int (257,), the label of each value, -1 where there is none. The value of a pixel is its index in a mask of
-    labels; in a mask of colours it is the index of its colour in `colors`, or OTHER.  threshold: before colours are
-    compared, channels become 255 from this value on and 0 below it; 0: they stay as they are.
-    """
-    image = open_image(path, ("PNG",))
-    if colors:
-        pixels = np.asarray(image.convert("RGB"))
-        pixels = np.where(pixels >= threshold, 255, 0) if threshold else pixels
-        code = pixels @ np.array([1 << 16, 1 << 8, 1])
-        values = np.full(code.shape, OTHER)
-        for value, (r, g, b) in enumerate(colors):
-            values[code == (r << 16 | g << 8 | b)] = value
-    elif image.mode in ("L", "P", "1"):
-        pixels = values = np.asarray(image, np.uint8)
-    else:
-        raise DataError(f"{path} has the mode {image.mode}; a mask of labels has L or P, for colours set data.colors")
-    labels = table[values]
-    if labels.min() < 0:
-        y, x = np.argwhere(labels < 0)[0]
-        what = f"{'colour' if colors else 'label'} {pixels[y, x].tolist()} at x={x}, y={y}"
-        allowed = "data.colors" if colors else _spans(np.flatnonzero(table >= 0))
-        raise DataError(f"{path} has the {what}, which is none of {allowed}; data.outside sets what such pixels become")
-    return labels.astype(np.uint8)
-
-
-def _spans(labels: np.ndarray) -> str:
-    """Ascending numbers as "0..10, 255"."""
-    parts = np.split(labels, np.flatnonzero(np.diff(labels) > 1) + 1)
-    return ", ".join(f"{part[0]}..{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
 
 
 def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tuple[Path, Path]]:
     """name -> (image, mask), sorted by name or in the order of the file `names`."""
-    images, masks = _scan(root / image, SUFFIXES), _scan(root / mask, {".png"})
+    images, masks = _scan(root / image, SUFFIXES), _scan(root / mask, FORMATS)
     chosen = _read_names(root / names) if names else sorted(images | masks)
     if not chosen:
         raise no_images(root / (names or image))
@@ -70,7 +36,7 @@ def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tupl
     return {name: (images[name], masks[name]) for name in chosen}
 
 
-def _scan(template: Path, suffixes: set[str]) -> dict[str, Path]:
+def _scan(template: Path, suffixes: Container[str]) -> dict[str, Path]:
     """name -> file, for the files called `template`, in which * is the name, with one of `suffixes`."""
     pattern = re.escape(template.name).replace(r"\*", "([^.].*)", 1)
     files: dict[str, Path] = {}
@@ -92,9 +58,7 @@ def _read_names(path: Path) -> list[str]:
 def _decode(pair: tuple[Path, Path], *, height: int, width: int, **options: Any) -> dict[str, np.ndarray]:
     image_path, mask_path = pair
     image, mask = open_image(image_path), read_mask(mask_path, **options)
-    if image.size != mask.shape[::-1]:
-        h, w = mask.shape
-        raise DataError(f"{image_path} has {image.width}x{image.height} pixels, but its mask {mask_path} {w}x{h}")
+    mask = fit(mask, image_path, image.size, says=f"its mask {mask_path}")
     return stretch_pair(image, mask, height, width)
 
 
@@ -175,6 +139,7 @@ def source(
     Labels: those in the file or, with `colors` ((r, g, b), ...), the index of the pixel's colour, after `threshold` has
     set each channel to 255 from this value on and to 0 below it (0: does not). Then `remap`[old] is the new label.
     Labels are 0..len(classes)-1, and `ignore` for what does not count. Others become `outside`, or at -1 an error.
+    Where the training masks have only 0 and 255, there are two classes and no `remap`, 255 is the second class.
 
     Images are resized bilinearly and masks by nearest neighbour, without keeping the aspect ratio. `palette` has the
     colours of the classes in figures; by default `colors`, or PASCAL VOC's. Pairs are cached if all fit into
@@ -187,12 +152,27 @@ def source(
     for key, template in (("image", image), ("mask", mask)):
         if template.count("*") != 1 or "*" not in Path(template).name:
             raise ConfigError(f'data.{key}={template!r} must have one * for the name, in its last part: "{{folder}}/*"')
+    train_mask = mask.replace("{folder}", train_folder)
     image, mask, names = (text.replace("{folder}", pair_folder) for text in (image, mask, names))
     root = find(dir, folder, [str(Path(image).parent), str(Path(mask).parent)])
     named = list(_find_pairs(root, image, mask, names).items())
     pairs = dict(split_examples(split, named, val_folder=val_folder, holdout=holdout))
+    if len(classes) == 2 and not remap and not colors:
+        # The training masks decide for every split: a few others might have no pixel of the second class.
+        decisive = root / train_mask if (root / train_mask).parent.is_dir() else root / mask
+        if black_and_white(_scan(decisive, FORMATS).values()):
+            table = np.full(OTHER + 1, -1)
+            table[[0, 255]] = 0, 1
+            note = (
+                f"The masks of {folder} are black and white: 0 is read as {classes[0]!r}, 255 as {classes[1]!r}; "
+                "with --config.data.remap='(0,1)' 255 would be void."
+            )
+            info = info._replace(notes=(*info.notes, note))
 
     labels = f"{[list(color) for color in colors]} {threshold} {table.tolist()}"
-    info = info._replace(fingerprint=fingerprint([*sizes(root, itertools.chain(*pairs.values())), labels]))
+    files = list(itertools.chain(*pairs.values()))
+    digest = digests(root, files)
+    info = info._replace(fingerprint=fingerprint([*identities(root, files, digest), labels]))
     decode = functools.partial(_decode, height=height, width=width, table=table, colors=colors, threshold=threshold)
-    return Files(pairs.keys(), pairs.values(), decode, info, cache_bytes=cache_bytes)
+    contents = [digest[image] for image, _ in pairs.values()]
+    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)

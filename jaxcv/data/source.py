@@ -36,9 +36,9 @@ class Source(Protocol):
     labels uint8 (len(info.classes),), 1 for each class of an image, instead of label where it may have several
     mask   uint8 or int32 (h, w), the class of each pixel or `info.ignore`; absent where there are no masks
 
-    Two attributes are optional: `names`, a different string for each example (see `names_of`); and
-    `take(indices) -> dict`, the examples at indices (b,) stacked, if that is faster than one at a time. With
-    config.data.workers a source is pickled.
+    Three attributes are optional: `names`, a different string for each example (see `names_of`); `contents`, a string
+    for each example that only equal images share, or empty; and `take(indices) -> dict`, the examples at indices
+    (b,) stacked, if that is faster than one at a time. With config.data.workers a source is pickled.
     """
 
     info: Info
@@ -121,6 +121,11 @@ class Subset:
     def names(self) -> list[str]:
         names = names_of(self._source)
         return [names[index] for index in self._indices]
+
+    @property
+    def contents(self) -> list[str]:
+        contents = getattr(self._source, "contents", ())
+        return [contents[index] for index in self._indices] if contents else []
 
     def __len__(self) -> int:
         return len(self._indices)

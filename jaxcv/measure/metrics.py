@@ -76,12 +76,12 @@ def summarize_classification(sums: dict) -> dict:
     count = sums["count"]
     confusion = np.asarray(sums["confusion"])
     rows = confusion.sum(1)
-    class_accuracy = np.where(rows > 0, confusion.diagonal() / np.maximum(rows, 1), np.nan)
+    class_accuracy = _ratio(confusion.diagonal(), rows)
     values = {
         "loss": sums["loss"] / count,
         "accuracy": sums["correct"] / count,
         "top5_accuracy": sums["top5"] / count,
-        "class_mean_accuracy": np.nanmean(class_accuracy),
+        "class_mean_accuracy": _nanmean(class_accuracy),
         "batch_mean_accuracy": sums["batch_accuracy"] / sums["batches"],
         "class_accuracy": class_accuracy,
         "confusion": confusion,
@@ -130,7 +130,8 @@ def segmentation(
 
 
 def summarize_segmentation(sums: dict) -> dict:
-    """From the sums over a set; all except losses are in [0, 1]. IoU: hits / (label or prediction is the class).
+    """From the sums over a set; all except losses are in [0, 1]; nan where nothing is counted. IoU: hits / (label or
+    prediction is the class).
 
     loss: the weighted mean over the set.  acc/pixel: hits / pixels, without void ones.
     loss/batch_mean, acc/batch_mean: their means over batches, nan if a batch has only void pixels.
@@ -144,7 +145,8 @@ def summarize_segmentation(sums: dict) -> dict:
     miou/per_image_nanmean: IoU of each class in each image that has it in label or prediction, every pixel counting,
       averaged over images, then over classes (pochih/FCN-pytorch).
     iou_fg/kaggle10 (of 2 classes): the share of the thresholds 0.5, 0.55, ... 0.95 that the IoU of class 1 in an image
-      exceeds, every pixel counting, both counts plus 1e-6; averaged over each batch, then over batches.
+      exceeds, every pixel counting, both counts plus 1e-6, so an image without class 1 in both has 1; averaged over
+      each batch, then over batches; nan if no image has class 1 in label or prediction.
       iou_fg/kaggle10_mean_image: averaged over images.
     Arrays: class_iou and class_accuracy, pooled without void pixels; class_image_iou, per image; each (classes,), nan
       for a class without pixels. confusion: (classes + 1, classes + 1); rows are labels, the last row is void, the last
@@ -153,30 +155,46 @@ def summarize_segmentation(sums: dict) -> dict:
     confusion = np.asarray(sums["confusion"])
     classes = len(confusion) - 1
     labelled = confusion[:classes]
-    hits, pixels = labelled.diagonal(), labelled.sum(1)
-    class_iou, image_iou = _iou(labelled), _ratio(sums["image_iou"], sums["images_of_class"])
+    image_iou = _ratio(sums["image_iou"], sums["images_of_class"])
     values = {
-        "loss": sums["loss"] / sums["weight"],
+        "loss": _ratio(sums["loss"], sums["weight"]),
         "loss/batch_mean": sums["batch_loss"] / sums["batches"],
-        "acc/pixel": hits.sum() / pixels.sum(),
         "acc/batch_mean": sums["batch_accuracy"] / sums["batches"],
         "acc/pixel_mean_image": sums["image_accuracy"] / sums["images"],
-        "miou/pooled": class_iou.mean(),
-        "miou/pooled_zero": np.nan_to_num(class_iou).mean(),
-        "miou/pooled_nanmean": np.nanmean(class_iou),
-        "iou/micro": hits.sum() / (pixels.sum() + labelled[:, :classes].sum() - hits.sum()),
-        "miou/per_image_nanmean": np.nanmean(image_iou),
-        "class_iou": class_iou,
+        **pooled(confusion),
+        "miou/per_image_nanmean": _nanmean(image_iou),
+        "class_iou": _iou(labelled),
         "class_image_iou": image_iou,
-        "class_accuracy": _ratio(hits, pixels),
+        "class_accuracy": _ratio(labelled.diagonal(), labelled.sum(1)),
         "confusion": confusion,
     }
     if classes in (6, 7):
         values["miou/landcover6"] = _iou(confusion)[:6].mean()
     if classes == 2:
-        values["iou_fg/kaggle10"] = sums["batch_kaggle10"] / sums["batches"]
-        values["iou_fg/kaggle10_mean_image"] = sums["kaggle10"] / sums["images"]
+        found = confusion[1].sum() + confusion[:, 1].sum() > 0
+        values["iou_fg/kaggle10"] = sums["batch_kaggle10"] / sums["batches"] if found else np.nan
+        values["iou_fg/kaggle10_mean_image"] = sums["kaggle10"] / sums["images"] if found else np.nan
     return values
+
+
+def pooled(confusion: np.ndarray) -> dict:
+    """The metrics of `summarize_segmentation` that the counts (classes + 1, classes + 1) alone give."""
+    labelled = confusion[:-1]
+    hits, pixels, class_iou = labelled.diagonal(), labelled.sum(1), _iou(labelled)
+    return {
+        "acc/pixel": _ratio(hits.sum(), pixels.sum()),
+        "miou/pooled": class_iou.mean(),
+        "miou/pooled_zero": np.nan_to_num(class_iou).mean() if pixels.any() else np.nan,
+        "miou/pooled_nanmean": _nanmean(class_iou),
+        "iou/micro": _ratio(hits.sum(), pixels.sum() + labelled[:, :-1].sum() - hits.sum()),
+    }
+
+
+def majority(confusion: np.ndarray, label: int) -> dict:
+    """`pooled` of a prediction that is `label` everywhere, for the labels of `confusion`: what a network must beat."""
+    constant = np.zeros_like(confusion)
+    constant[:, label] = confusion.sum(1)
+    return pooled(constant)
 
 
 def pixel_scores(logits: jax.Array, label: jax.Array, valid: jax.Array) -> dict[str, jax.Array]:
@@ -225,5 +243,10 @@ def _iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, nan for 0 / 0."""
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+    """part / whole, nan where `whole` is 0."""
+    return part / np.where(np.asarray(whole) > 0, whole, np.nan)
+
+
+def _nanmean(x: np.ndarray) -> float:
+    """The mean of what is not nan; nan if all is."""
+    return np.nan if np.isnan(x).all() else np.nanmean(x)

@@ -46,7 +46,7 @@ def mixup_or_cutmix(
         raise UserError(f"alpha must be above 0, not {min(mixup_alpha, cutmix_alpha)}")
     height, width = image.shape[1:3]
 
-    def weights(key: jax.Array) -> jax.Array:  # (h, w, 1)
+    def sample_weight(key: jax.Array) -> jax.Array:  # (h, w, 1)
         apply_key, switch_key, lambda_key, box_key = jax.random.split(key, 4)
         is_cut = jax.random.bernoulli(switch_key, switch_p)
         alpha = jnp.where(is_cut, cutmix_alpha, mixup_alpha)
@@ -54,6 +54,6 @@ def mixup_or_cutmix(
         weight = jnp.where(is_cut, 1.0 - _box(box_key, height, width, 1 - lam), lam)
         return jnp.where(jax.random.bernoulli(apply_key, p), weight, 1.0)[..., None]
 
-    weight = jax.vmap(weights)(jax.random.split(key, image.shape[0] if per_image else 1))  # (b or 1, h, w, 1)
+    weight = jax.vmap(sample_weight)(jax.random.split(key, image.shape[0] if per_image else 1))  # (b or 1, h, w, 1)
     share = weight.mean(axis=(1, 2))  # (b or 1, 1)
     return weight * image + (1 - weight) * image[::-1], share * target + (1 - share) * target[::-1]

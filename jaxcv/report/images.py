@@ -71,10 +71,11 @@ def worst_classified(
 
 
 def _rgb(images: np.ndarray, label: str) -> np.ndarray:
-    """Images (b, h, w, c), uint8 or float in [0, 1], as uint8 (b, h, w, 3)."""
+    """Images (b, h, w, c), uint8 or float in [0, 1], as uint8 (b, h, w, 3): the first three channels, or the first."""
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
-        raise DataError(f"{label} has the shape {images.shape}: expected b h w c with 1 or 3 channels.")
+    if images.ndim != 4 or not images.size:
+        raise DataError(f"{label} has the shape {images.shape}: expected b h w c.")
+    images = images[..., : 1 if images.shape[-1] < 3 else 3]  # other channels have no colour
     if np.issubdtype(images.dtype, np.floating):
         if images.min() < -0.5 or images.max() > 1.5:  # a resize may overshoot a little; this is another range
             raise DataError(f"{label} runs from {images.min():.3g} to {images.max():.3g}: expected [0, 1].")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcv.data.report import inspect, lines
 from jaxcv.experiment import Experiment, augmented
 from jaxcv.mesh import put
 from jaxcv.models.weights import check_rows, summarize
@@ -35,6 +36,9 @@ def named_weights(run: Run) -> Tree | None:
 def begin(run: Run, weights: Tree | None) -> TrainState:
     """The state at step 0. Writes config and manifest, and plots the first views and the schedules."""
     experiment = run.experiment
+    if is_first():
+        report = data_report(experiment)
+        print("\n".join(lines(report)))
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
     state = experiment.compiled.init(put(experiment.mesh, batch), weights)
@@ -42,9 +46,14 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
-        run.folder.write_manifest({**describe(experiment, run.folder), "frozen_sha256": frozen})
+        run.folder.write_manifest({**describe(experiment, run.folder), "frozen_sha256": frozen, "data_report": report})
         _plot_start(run, batch)
     return state
+
+
+def data_report(experiment: Experiment) -> dict:
+    """What is in the splits, see `jaxcv.data.report`."""
+    return inspect(experiment.data.sources)
 
 
 def frozen_digest(experiment: Experiment, state: TrainState) -> str:

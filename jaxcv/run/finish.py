@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxcv.data.source import names_of
+from jaxcv.measure.metrics import majority
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.report.tables import closing_table
@@ -83,12 +84,30 @@ def _plot_end(run: Run, reported: int) -> None:
 def _print_table(run: Run, result: Mapping) -> None:
     """Prints the results beside those of the untrained network, and of chance."""
     untrained = next((row for row in run.folder.read_metrics() if row["step"] == 0), {})
-    classes, table = len(run.experiment.info.classes), {}
-    for name, value in result["values"].items():
-        table[name] = {"trained": value, "at initialisation": untrained.get(name)}
-        if name.endswith("accuracy") and classes:
-            table[name]["chance"] = min((5 if "top5" in name else 1) / classes, 1.0)
     title = f"{run.folder}: {result['step']} steps"
     if result["reported_step"] != result["step"]:
         title += f", the best after {result['reported_step']}"
+    values, sources = result["values"], run.experiment.data.sources
+    if sources["val"].info.fingerprint == sources["test"].info.fingerprint:
+        title += "; val and test are the same images, shown as test"
+        values = {name: value for name, value in values.items() if name.startswith("test/")}
+    own = {name.removesuffix("_chance"): value for name, value in values.items() if name.endswith("_chance")}
+    values = {name: value for name, value in values.items() if not name.endswith("_chance")}
+    table = {name: {"trained": value, "at initialisation": untrained.get(name)} for name, value in values.items()}
+    for name, value in {**_chance(run, values), **own}.items():
+        table[name]["chance"] = value
     closing_table(title, table)
+
+
+def _chance(run: Run, values: Mapping[str, float]) -> dict[str, float]:
+    """What guessing gives: of classes, a random one; of pixels, always the training split's most frequent class."""
+    classes = run.experiment.info.classes
+    shares = {name: (5 if "top5" in name else 1) / len(classes) for name in values if classes}
+    chance = {name: min(share, 1.0) for name, share in shares.items() if name.endswith("accuracy")}
+    pixels = run.folder.read_manifest().get("data_report", {}).get("train", {}).get("classes", {})
+    confusion = run.folder.read_result_arrays().get("test/confusion")
+    if run.experiment.info.palette and pixels and confusion is not None:
+        most = max(range(len(classes)), key=lambda i: pixels[classes[i]])
+        always = {f"test/{name}": value for name, value in majority(confusion, most).items()}
+        chance |= {name: value for name, value in always.items() if name in values}
+    return chance

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from jaxcv.config import HARMLESS, changes
 from jaxcv.errors import UserError
-from jaxcv.run.begin import describe
+from jaxcv.run.begin import data_report, describe
 from jaxcv.run.run import Run
 from jaxcv.store.processes import is_first
 
@@ -34,7 +34,8 @@ def guard(run: Run) -> Callable[[], None]:
         if different or data:
             frozen = {name: old_manifest[name] for name in ("frozen_sha256",) if name in old_manifest}
             folder.write_config(config, keep=True)
-            folder.write_manifest({**manifest, **frozen}, keep=True)
+            report = data_report(run.experiment)
+            folder.write_manifest({**manifest, **frozen, "data_report": report}, keep=True)
         elif harmless:
             folder.write_config(config)
 

@@ -36,6 +36,9 @@ def make(setup: Setup, *, loss: str = "softmax", label_smoothing: Decay = 0.0) -
     if loss not in LOSSES:
         raise ConfigError(f"config.task.loss={loss!r} is unknown; choose {' or '.join(LOSSES)}.")
     classes = len(setup.info.classes)
+    if classes == 1:
+        only = f"the images of {setup.info.name} have one class alone, {setup.info.classes[0]!r}"
+        raise ConfigError(f"config.task.name='classify' needs two classes or more, and {only}.")
     model = setup.make_model(1 if loss == "sigmoid" and classes == 2 else classes)
     augment = call(make_augment, setup.augment, group="augment", info=setup.info)
     predict = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss=loss)
@@ -66,6 +69,9 @@ def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Augmen
     classes = len(info.classes)
 
     def augment(key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        if "labels" in batch:
+            several = f"those of {info.name} may have several: set config.task.name='multilabel'"
+            raise ConfigError(f"config.task.name='classify' needs one label for each image, and {several}.")
         if "label" not in batch:
             raise ConfigError(f"config.task.name='classify' needs labels, and the images of {info.name} have none.")
         view_key, mix_key = streams(key, "view", "mix")

@@ -139,9 +139,13 @@ def _help(parser: ArgumentParser, args: Namespace) -> str:
     """The help of a command, or of its config if it has one."""
     if getattr(args, "config", None):
         doc, variants = configs.describe(args.config)
-        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.items(load_config(args))]
+        config = load_config(args)
+        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.items(config)]
+        more = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.more_options(config)]
         parser.description = f"{doc}\n\nvariants:\n{table(variants)}" if variants else doc
-        parser.epilog = "\n".join(["keys and their values:", *values])
+        parser.epilog = "\n".join(
+            ["keys and their values:", *values, "", "more options of these parts, and their defaults:", *more]
+        )
     elif "config" in args:
         parser.epilog = f"configs, which --help --config=NAME explains:\n{table(configs.available())}"
     return parser.format_help().rstrip()

@@ -6,12 +6,14 @@ import re
 import runpy
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import placeholder
 
 from jaxcv.config import nearest
 from jaxcv.errors import ConfigError
@@ -26,11 +28,12 @@ def load_config(name: str, overrides: Mapping[str, Any] | None = None, /, **more
     name: a config of this package or the path of a file, followed by :VARIANT,... unless it is the default: "byol",
     "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3}; top-level keys may also be
     keywords: seed=1. Raises ConfigError for an unknown config, variant or key, naming the nearest, and for a value of
-    another type than the one it replaces.
+    another type than the one it replaces. An option of a part that the config does not spell out can be set, too.
     """
     config = _read(name)
-    for key, value in {**(overrides or {}), **more}.items():
-        _check(config, key, f"config.{key}")
+    values = {**(overrides or {}), **more}
+    _add_options(config, {key: f"config.{key}" for key in values})
+    for key, value in values.items():
         try:
             config.update_from_flattened_dict({key: value})
         except (TypeError, ValueError) as error:
@@ -41,9 +44,13 @@ def load_config(name: str, overrides: Mapping[str, Any] | None = None, /, **more
 def override(config: ConfigDict, overrides: Sequence[tuple[str, str | None]]) -> None:
     """Sets (key, text) pairs of the command line; None sets a bool to True. Raises ConfigError like `load_config`."""
     arguments = []
+    names = [(key, text) for key, text in overrides if key.endswith((".name", ".names", "optim.schedule"))]
+    if names and len(names) < len(overrides):  # they decide which other keys there are
+        override(config, names)
+    _add_options(config, {key: f"--config.{key}" for key, _ in overrides})
     for key, text in overrides:
         flag = f"--config.{key}"
-        old = _check(config, key, flag)
+        old = _get(config, key)
         if text is None and not isinstance(old, bool):
             raise ConfigError(f"{flag} needs a value, as in {flag}={old}.")
         arguments.append(f"{flag}={'True' if text is None else text}")
@@ -104,6 +111,16 @@ def items(group: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + name, value.to_dict() if isinstance(value, ConfigDict) else value
 
 
+def more_options(config: ConfigDict) -> Iterator[tuple[str, Any]]:
+    """("data.test_folder", "val"), ... of the options that the config does not spell out, and their defaults."""
+    from jaxcv.tools.options import REQUIRED, part_options  # loads jax
+
+    keys = dict(items(config))
+    for key, (default, kind) in part_options(config).items():
+        if key not in keys and "name" not in key.split("."):
+            yield key, kind.__name__ if default is REQUIRED else default
+
+
 def first_line(path: Path) -> str:
     """The first line of a Python file's docstring; the file is not run."""
     return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
@@ -141,12 +158,45 @@ def _guarded(file: str, path: Path, function: Callable[[], Any]) -> Any:
         raise ConfigError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _check(config: ConfigDict, key: str, flag: str) -> Any:
-    """The value of `key` ("optim.lr"). Raises ConfigError if it does not exist, naming it as in `flag`."""
-    group = config
+def _get(config: ConfigDict, key: str) -> Any:
+    """The value of `key` ("optim.lr"). Raises KeyError if there is none."""
+    value: Any = config
     for name in key.split("."):
-        if not isinstance(group, ConfigDict) or name not in group:
-            names = list(group) if isinstance(group, ConfigDict) else []
-            raise ConfigError(f"unknown config key {flag}: there is no {name!r}; {nearest(name, names)}")
-        group = group[name]
-    return group
+        if not isinstance(value, ConfigDict) or name not in value:
+            raise KeyError(name)
+        value = value[name]
+    return value
+
+
+def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
+    """Adds those of `keys` that the config does not spell out, with the defaults of the parts whose options they are.
+
+    keys: key -> how the user has written it. Raises ConfigError for one that is no option, with the nearest that is.
+    """
+    for key, written in keys.items():
+        with suppress(KeyError):
+            _get(config, key)
+            continue
+        from jaxcv.tools.options import REQUIRED, part_options  # loads jax
+
+        options, (group, _, name) = part_options(config), key.rpartition(".")
+        if key not in options:
+            known = [tuple(other.split(".")) for other in (*options, *dict(items(config)))]
+            raise ConfigError(f"unknown config key {written}: {_suggestion(tuple(key.split('.')), known)}")
+        default, kind = options[key]
+        with config.unlocked():
+            place = config
+            for each in filter(None, group.split(".")):
+                if each not in place:
+                    place[each] = ConfigDict()
+                place = place[each]
+            place[name] = placeholder(kind) if default in (None, REQUIRED) else default
+
+
+def _suggestion(key: tuple[str, ...], known: Sequence[tuple[str, ...]]) -> str:
+    """Which part of a key is not among the `known` keys, and what may be there instead."""
+    for place, name in enumerate(key):
+        names = {other[place] for other in known if other[:place] == key[:place] and len(other) > place}
+        if name not in names:
+            break
+    return f"there is no {name!r}; {nearest(name, sorted(names))}"

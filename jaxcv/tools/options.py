@@ -12,7 +12,7 @@ from jaxcv.config import load_part, part_names
 from jaxcv.settings import Eval, General, Optim, Reading, Train
 
 REQUIRED = inspect.Parameter.empty
-FLAX = ("parent", "name")  # fields of every linen module
+GIVEN = ("parent", "name", "learning_rate", "mask")  # by flax, and by jaxcv to the optimisers of optax
 
 
 def part_options(config: ConfigDict) -> dict[str, tuple[Any, type]]:
@@ -23,7 +23,8 @@ def part_options(config: ConfigDict) -> dict[str, tuple[Any, type]]:
     found = {}
     for group, function in _functions(config):
         for name, parameter in inspect.signature(function).parameters.items():
-            if (inspect.isclass(function) or parameter.kind is parameter.KEYWORD_ONLY) and name not in FLAX:
+            whole = inspect.isclass(function) or function.__module__.startswith("optax")
+            if (whole or parameter.kind is parameter.KEYWORD_ONLY) and name not in GIVEN:
                 found[f"{group}.{name}" if group else name] = (parameter.default, _type(parameter))
     return found
 
