@@ -10,7 +10,7 @@ TINY = "--config=configs/colorize.py:tiny"
 
 def test_preview_draws_what_the_network_will_see(tmp_path):
     code, out, err = runs.run("preview.py", TINY, "--rows=2", f"--out={tmp_path / 'seen.png'}")
-    assert code == 0 and "8 training images and 2 draws of each" in out, err
+    assert code == 0 and "8 training images and 2 augmented versions of each" in out, err
     assert (tmp_path / "seen.png").stat().st_size > 1000
 
 
