@@ -91,12 +91,15 @@ def part_names(package: str, public: str) -> list[str]:
 def load_part(package: str, name: str, public: str, *, group: str) -> Any:
     """The module jaxcv.`package`.`name`, which has the function or class `public`.
 
-    Raises ConfigError for a name that is not there.
+    Raises ConfigError for a name that is not there, and for a file that Python cannot load.
     """
     names = part_names(package, public)
     if name not in names:
         raise ConfigError(f"config.{group}.name={name!r} is not in jaxcv/{package}; {nearest(name, names)}")
-    return import_module(f"jaxcv.{package}.{name}")
+    try:
+        return import_module(f"jaxcv.{package}.{name}")
+    except (ImportError, SyntaxError) as error:
+        raise ConfigError(f"jaxcv/{package}/{name}.py cannot be loaded: {type(error).__name__}: {error}.") from error
 
 
 def duration(options: Mapping[str, Any], name: str, *, group: str, steps_per_epoch: int) -> int:

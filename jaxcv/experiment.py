@@ -161,12 +161,16 @@ def build_task(config: Any, info: Info, *, total_steps: int) -> Task:
     evaluation = config.eval
     setup = Setup(network, info, config.augment.to_dict(), total_steps, evaluation.crop, evaluation.get("stage", ""))
     try:
-        return call(module.make, without(config.task, "name"), group="task", setup=setup)
+        task = call(module.make, without(config.task, "name"), group="task", setup=setup)
     except TypeError as error:
         if "Task.__new__()" not in str(error):
             raise
         lacks = str(error).partition("argument")[2].partition(": ")[2]
         raise ConfigError(f"the task {config.task.name!r} is not complete: its Task lacks {lacks}.") from error
+    if not isinstance(task, Task):
+        got = type(task).__name__
+        raise ConfigError(f"`make` in jaxcv/tasks/{config.task.name}.py must return a jaxcv.task.Task, not a {got}.")
+    return task
 
 
 def make_model(options: Any, **fields: Any) -> nn.Module:
@@ -281,6 +285,21 @@ def check_contract(experiment: Experiment, *, name: str) -> None:
     for path, form in _forms(metrics).items():
         if form.partition("[")[2] != "]":
             raise ConfigError(f"the task {name!r}: the metric {path!r} of `loss` is {form}; it must be one number.")
+    params, model_state, size = (
+        compiled.abstract.params,
+        compiled.abstract.model_state,
+        experiment.settings.eval.batch_size,
+    )
+    batch = {key: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for key, x in compiled.batch.items()}
+    valid = jax.ShapeDtypeStruct((size,), np.float32)
+    sums = jax.eval_shape(experiment.task.measure, params, model_state, {**batch, "valid": valid})
+    if not isinstance(sums, dict):
+        raise ConfigError(f"the task {name!r}: `measure` gives a {type(sums).__name__}, not a dictionary of sums.")
+    if experiment.task.predict is not None:
+        out = jax.eval_shape(experiment.task.predict, params, model_state, batch["image"])
+        for path, form in _forms(out).items():
+            if f"{form},".partition("[")[2].split(",")[0].rstrip("]") != str(size):
+                raise ConfigError(f"the task {name!r}: `predict` gives {path!r} as {form} for {size} images.")
 
 
 def _forms(tree: Tree) -> dict[str, str]:

@@ -3,15 +3,19 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from ml_collections import ConfigDict
 
 import data_files
+import jaxcv.tasks
 import runs
+from jaxcv.config import load_part
 from jaxcv.errors import ConfigError
 from jaxcv.experiment import build, check_contract
+from jaxcv.models import basenet
 from jaxcv.models.weights import from_torch, to_torch
 from jaxcv.run import train
 from jaxcv.run.pretrained import read_weights
@@ -161,3 +165,18 @@ def test_what_breaks_the_contract_is_named(monkeypatch):
         return task._replace(loss=loss)
 
     assert "the metric 'each' of `loss` is int32[8]; it must be one number" in refused(monkeypatch, wordy)
+
+    assert "must return a jaxcv.task.Task, not a NoneType" in refused(monkeypatch, lambda setup: None)
+    assert "`predict` gives 'feature' as float32[] for 8 images" in refused(
+        monkeypatch, lambda setup: whole(setup)._replace(predict=lambda *args: {"feature": jnp.zeros(())})
+    )
+    narrow = basenet.Model(2, (4, 8), (8,))
+    message = refused(monkeypatch, lambda setup: whole(setup._replace(make_model=lambda num_classes: narrow)))
+    assert message == "the network has 2 outputs; with num_classes=10 it must have 10."
+
+
+def test_a_part_that_cannot_be_loaded_is_named(monkeypatch, tmp_path):
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n\n\ndef make(setup):\n    pass\n")
+    monkeypatch.setattr(jaxcv.tasks, "__path__", [*jaxcv.tasks.__path__, str(tmp_path)])
+    with pytest.raises(ConfigError, match="jaxcv/tasks/broken.py cannot be loaded: ModuleNotFoundError: No module"):
+        load_part("tasks", "broken", "make", group="task")

@@ -22,7 +22,7 @@ from jaxcv.ranges import Decay
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Predict, Setup, Task, Tree
-from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare
+from jaxcv.tasks.network import check_outputs, forward, make_init, make_normalize, make_prepare
 
 LOSSES = ("softmax", "sigmoid")
 
@@ -39,7 +39,8 @@ def make(setup: Setup, *, loss: str = "softmax", label_smoothing: Decay = 0.0) -
     if classes == 1:
         only = f"the images of {setup.info.name} have one class alone, {setup.info.classes[0]!r}"
         raise ConfigError(f"config.task.name='classify' needs two classes or more, and {only}.")
-    model = setup.make_model(1 if loss == "sigmoid" and classes == 2 else classes)
+    outputs = 1 if loss == "sigmoid" and classes == 2 else classes
+    model = setup.make_model(outputs)
     augment = call(make_augment, setup.augment, group="augment", info=setup.info)
     predict = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss=loss)
     per_example = losses.softmax_cross_entropy if loss == "softmax" else losses.sigmoid_cross_entropy
@@ -47,6 +48,7 @@ def make(setup: Setup, *, loss: str = "softmax", label_smoothing: Decay = 0.0) -
     def compute_loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         batch = augment(key, batch)
         (logits, _), model_state = forward(model, params, model_state, batch["image"], key)
+        check_outputs(logits, outputs)
         target = losses.smooth(batch["target"], label_smoothing)
         hit = metrics.most_probable(logits) == batch["target"].argmax(-1)
         return per_example(logits, target).mean(), (model_state, {"accuracy": hit.mean()})

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcv.errors import ConfigError
 from jaxcv.ops.color import normalize
 from jaxcv.ops.geometry import center_crop
 from jaxcv.prng import stream, streams
@@ -28,7 +29,17 @@ def forward(model: nn.Module, params: Tree, model_state: Tree, image: jax.Array,
     """((output, stages), model_state) of `model` in training mode, which updates its batch statistics."""
     variables, rngs = {"params": params, **model_state}, {"dropout": stream(key, "dropout")}
     output, updated = model.apply(variables, image, train=True, mutable=["batch_stats"], rngs=rngs)
+    if not (isinstance(output, tuple) and len(output) == 2 and isinstance(output[1], dict)):
+        raise ConfigError("a network must return (output, stages), where stages is a dictionary of outputs by name.")
     return output, {"batch_stats": updated.get("batch_stats", {})}
+
+
+def check_outputs(logits: jax.Array, outputs: int) -> None:
+    """Raises ConfigError where the network has fewer outputs than the task needs."""
+    if logits.shape[-1] < outputs:
+        raise ConfigError(
+            f"the network has {logits.shape[-1]} outputs; with num_classes={outputs} it must have {outputs}."
+        )
 
 
 def make_normalize(info: Any) -> Callable[[jax.Array], jax.Array]:

@@ -21,7 +21,7 @@ from jaxcv.ranges import NonNegative
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Setup, Task, Tree
-from jaxcv.tasks.network import forward, make_init, make_normalize, make_prepare, upcast
+from jaxcv.tasks.network import check_outputs, forward, make_init, make_normalize, make_prepare, upcast
 
 LossOfMask = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """(logits (b, h, w, n), mask (b, h, w)) -> loss and weight of each pixel, or of each image."""
@@ -118,6 +118,7 @@ def make_task(
     def loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
         batch = augment(key, batch)
         (logits, stages), model_state = forward(model, params, model_state, batch["image"], key)
+        check_outputs(logits, classes)
         mask = _check_size(batch["mask"], logits)
         mean = losses.weighted_mean(*loss_of_mask(logits, mask))
         if aux_weight:
