@@ -1,10 +1,13 @@
 """Measures what a config's train step costs: a short table, and a line of JSON.
 
 jaxcv bench --config=NAME[:VARIANT,...] [--steps=20] [--json=FILE]
+jaxcv bench --convolutions
 
 Everything is timed after one warm-up step, on real batches that are read ahead as in training. `model` is the step less
 data wait and augmentation; FLOPs are XLA's count for one device's share of the step; the peak is the fastest product
-of square matrices, in the model's dtype, that this device computes here and now.
+of square matrices, in the model's dtype, that this device computes here and now. `--convolutions` takes a few minutes
+and times, for shapes from this package's networks, XLA's convolution and its gradients beside the forms of
+jaxcv/models/convolutions.py; shapes with the same forms as XLA's are left out.
 """
 
 import json
@@ -21,6 +24,7 @@ from jaxcv.tools import command, flags
 def add_flags(parser: ArgumentParser) -> None:
     flags.config(parser)
     flags.integer(parser, "--steps", 20, "steps to time", at_least=1)
+    flags.switch(parser, "--convolutions", "time the forms of convolutions, with no config")
     flags.text(parser, "--json", "FILE", "file for the numbers as JSON; without it they are printed")
 
 
@@ -134,10 +138,56 @@ def rows(numbers: dict[str, Any]) -> dict[str, str]:
     }
 
 
+CONVOLUTIONS = (  # batch, height, width, channels, features, kernel, stride, padding
+    *((128, 28, 28, 1, 12, 5, 1, 0), (128, 12, 12, 12, 24, 5, 1, 0)),  # BaseNet
+    *((128, 32, 32, 3, 16, 7, 2, 3), (128, 8, 8, 16, 16, 3, 1, 1), (128, 8, 8, 16, 32, 3, 2, 1)),  # ResNet-18, 32 px
+    *((128, 4, 4, 32, 32, 3, 1, 1), (128, 4, 4, 32, 64, 3, 2, 1), (128, 4, 4, 32, 64, 1, 2, 0)),
+    *((128, 2, 2, 64, 64, 3, 1, 1), (128, 2, 2, 64, 128, 3, 2, 1), (128, 1, 1, 128, 128, 3, 1, 1)),
+    *((32, 128, 128, 3, 64, 7, 2, 3), (32, 32, 32, 64, 64, 3, 1, 1), (32, 32, 32, 64, 128, 3, 2, 1)),  # at 128 px
+    *((32, 16, 16, 128, 128, 3, 1, 1), (32, 16, 16, 128, 256, 3, 2, 1), (32, 8, 8, 256, 256, 3, 1, 1)),
+    *((32, 8, 8, 256, 512, 3, 2, 1), (32, 4, 4, 512, 512, 3, 1, 1), (32, 32, 32, 64, 128, 1, 2, 0)),
+    *((32, 8, 8, 256, 512, 1, 2, 0), (32, 16, 16, 64, 256, 1, 1, 0)),
+    *((8, 96, 128, 3, 16, 3, 1, 1), (8, 48, 64, 16, 32, 3, 1, 1), (8, 24, 32, 64, 64, 3, 1, 1)),  # VGG
+    *((8, 12, 16, 128, 128, 3, 1, 1), (8, 6, 8, 128, 128, 3, 1, 1)),
+    *((100, 32, 32, 1, 32, 3, 2, 1), (100, 16, 16, 32, 64, 3, 2, 1), (100, 32, 32, 25, 24, 3, 1, 1)),  # UNet
+    *((1, 2, 2, 64, 64, 3, 1, 1), (8, 2, 2, 512, 512, 3, 1, 1), (512, 1, 1, 256, 256, 3, 1, 1)),  # other batches
+    *((16, 28, 28, 128, 128, 3, 2, 1), (16, 56, 56, 24, 24, 3, 1, 1), (64, 32, 32, 16, 16, 4, 2, 1)),
+)
+
+
+def measure_convolutions() -> None:
+    """Prints, a line for each shape and each of forward, input and kernel gradient, milliseconds and the form chosen."""
+    import jax
+
+    from jaxcv.models import convolutions
+
+    xla = convolutions.Forms(convolutions.xla, convolutions.xla_input_gradient, convolutions.xla_kernel_gradient)
+    print(f"{'b h w c':>16} {'kernel':>14} {'stride':>6} {'XLA ms':>8} {'ours ms':>8} {'ratio':>6}  form")
+    for batch, height, width, channels, features, size, stride, padding in CONVOLUTIONS:
+        window = convolutions.Window((stride, stride), ((padding, padding), (padding, padding)))
+        shape, kernel_shape = (batch, height, width, channels), (size, size, channels, features)
+        x, kernel = (jax.random.normal(jax.random.key(len(s)), s) for s in (shape, kernel_shape))
+        dy = jax.random.normal(jax.random.key(2), jax.eval_shape(lambda: xla.forward(x, kernel, window)).shape)
+        chosen = convolutions.choose_forms(shape, kernel_shape, window)
+        for theirs, ours, arrays in zip(xla, chosen, ((x, kernel), (x, kernel, dy), (x, kernel, dy)), strict=True):
+            if ours is theirs:
+                continue
+            programs = [jax.jit(lambda *arrays, form=form: form(*arrays, window)) for form in (theirs, ours)]
+            slow, fast = (1e3 * best_time(lambda p=program: p(*arrays), tries=9) for program in programs)
+            print(
+                f"{'x'.join(map(str, shape)):>16} {'x'.join(map(str, kernel_shape)):>14} {stride:>6} "
+                f"{slow:8.2f} {fast:8.2f} {slow / fast:6.2f}  {ours.__name__}",
+                flush=True,
+            )
+
+
 def bench(args: Namespace) -> None:
     from jaxcv.report.tables import closing_table
     from jaxcv.store.files import write_json
 
+    if args.convolutions:
+        measure_convolutions()
+        return
     numbers = {"config": args.config, **measure(command.config(args), args.steps)}
     closing_table(f"{numbers['config']}, batch {numbers['batch_size']}", rows(numbers))
     if args.json:

@@ -65,7 +65,7 @@ class Model(nn.Module):
         x5 = up(x4, self.num_classes, "sequential4")  # b h w num_classes
         x6 = join(x, x5)
         # "SAME" is torch's padding="same": one more row below and column to the right for an even kernel
-        init = layers.fan_in_uniform(x6.shape[-1] * self.kernel**2)
-        last = nn.Conv(self.num_classes, (self.kernel,) * 2, kernel_init=init, bias_init=init, name="conv1")
+        options = {"padding": "SAME", "in_features": x6.shape[-1], "use_bias": True, "name": "conv1"}
+        last = layers.conv(self.num_classes, self.kernel, **options)
         x7 = stages["conv1"] = last(x6)  # in the dtype of its parameters
         return x7, stages
