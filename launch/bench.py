@@ -156,29 +156,39 @@ CONVOLUTIONS = (  # batch, height, width, channels, features, kernel, stride, pa
 
 
 def measure_convolutions() -> None:
-    """Prints, a line for each shape and each of forward, input and kernel gradient, milliseconds and the form chosen."""
+    """Prints milliseconds of what is not XLA's own: a line for each shape and each of forward and the two gradients."""
     import jax
 
-    from jaxcv.models import convolutions
+    from jaxcv.models.convolutions import XLA, Window, choose_forms
 
-    xla = convolutions.Forms(convolutions.xla, convolutions.xla_input_gradient, convolutions.xla_kernel_gradient)
     print(f"{'b h w c':>16} {'kernel':>14} {'stride':>6} {'XLA ms':>8} {'ours ms':>8} {'ratio':>6}  form")
     for batch, height, width, channels, features, size, stride, padding in CONVOLUTIONS:
-        window = convolutions.Window((stride, stride), ((padding, padding), (padding, padding)))
-        shape, kernel_shape = (batch, height, width, channels), (size, size, channels, features)
-        x, kernel = (jax.random.normal(jax.random.key(len(s)), s) for s in (shape, kernel_shape))
-        dy = jax.random.normal(jax.random.key(2), jax.eval_shape(lambda: xla.forward(x, kernel, window)).shape)
-        chosen = convolutions.choose_forms(shape, kernel_shape, window)
-        for theirs, ours, arrays in zip(xla, chosen, ((x, kernel), (x, kernel, dy), (x, kernel, dy)), strict=True):
+        window = Window((stride, stride), ((padding, padding), (padding, padding)))
+        x = jax.random.normal(jax.random.key(0), (batch, height, width, channels))
+        kernel = jax.random.normal(jax.random.key(1), (size, size, channels, features))
+        dy = XLA.forward(x, kernel, window)
+        for theirs, ours in zip(XLA, choose_forms(x.shape, kernel.shape, window), strict=True):
             if ours is theirs:
                 continue
-            programs = [jax.jit(lambda *arrays, form=form: form(*arrays, window)) for form in (theirs, ours)]
-            slow, fast = (1e3 * best_time(lambda p=program: p(*arrays), tries=9) for program in programs)
+            arrays = (x, kernel) if theirs is XLA.forward else (x, kernel, dy)
+            slow, fast = (1e3 * form_time(form, arrays, window) for form in (theirs, ours))
             print(
-                f"{'x'.join(map(str, shape)):>16} {'x'.join(map(str, kernel_shape)):>14} {stride:>6} "
-                f"{slow:8.2f} {fast:8.2f} {slow / fast:6.2f}  {ours.__name__}",
+                f"{_times(x.shape):>16} {_times(kernel.shape):>14} {stride:>6} "
+                f"{slow:8.2f} {fast:8.2f} {fast / slow:6.2f}  {ours.__name__}",
                 flush=True,
             )
+
+
+def form_time(form: Callable, arrays: tuple, window: Any) -> float:
+    """Seconds of the fastest of some calls of one of the forms in jaxcv/models/convolutions.py."""
+    import jax
+
+    program = jax.jit(lambda *arrays: form(*arrays, window))
+    return best_time(lambda: program(*arrays), tries=9)
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def bench(args: Namespace) -> None:

@@ -11,7 +11,6 @@ from goldens.parity import uniform
 from jaxcv.models import convolutions, layers
 from jaxcv.models.convolutions import Forms, Window
 
-XLA = Forms(convolutions.xla, convolutions.xla_input_gradient, convolutions.xla_kernel_gradient)
 DENSE = Forms(convolutions.dense, convolutions.dense_input_gradient, convolutions.dense_kernel_gradient)
 PATCHES = Forms(convolutions.patches_product, convolutions.col2im, convolutions.scanned_kernel_gradient)
 PRODUCT = Forms(convolutions.product, convolutions.product_input_gradient, convolutions.product_kernel_gradient)
@@ -20,6 +19,7 @@ CASES = {  # x, kernel, strides, zeros above and below, left and right
     "3x3, strided": ((3, 6, 5, 3), (3, 3, 3, 2), (2, 2), ((1, 1), (1, 1))),
     "even, other strides": ((2, 9, 8, 1), (5, 4, 1, 2), (3, 2), ((2, 1), (0, 3))),
     "one pixel": ((3, 1, 1, 3), (3, 3, 3, 2), (1, 1), ((1, 1), (1, 1))),
+    "more padding than kernel": ((3, 2, 1, 3), (2, 1, 3, 2), (2, 1), ((3, 2), (2, 1))),
     "1x1, strided": ((2, 7, 5, 3), (1, 1, 3, 2), (2, 3), ((0, 0), (0, 0))),
 }
 
@@ -124,8 +124,8 @@ def test_a_gpu_gets_no_form_meant_for_a_cpu(module):
 
 @pytest.mark.parametrize(
     "module",
-    [layers.conv(8, 3, 1, 2, dilation=2), layers.conv(8, 3, 2, 1, groups=4), layers.conv(8, 3, 1, 4)],
-    ids=["dilated", "grouped", "padded wider than the kernel"],
+    [layers.conv(8, 3, 1, 2, dilation=2), layers.conv(8, 3, 2, 1, groups=4), layers.conv(8, 3, dtype=jnp.bfloat16)],
+    ids=["dilated", "grouped", "bfloat16"],
 )
 def test_the_rest_is_xlas(module):
     x = jax.ShapeDtypeStruct((4, 6, 6, 16), jnp.float32)

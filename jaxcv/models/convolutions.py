@@ -1,7 +1,7 @@
 """Convolutions, channels last: XLA's own, or on a CPU, by shape, a form of them and their gradients that is faster.
 
-Maps are b h w c, kernels h w c_in c_out. `python launch/bench.py --convolutions` measures `choose_forms` on this machine.
-XLA for a CPU is slow in a few places alone; all else (groups, dilation, bfloat16, other devices) is XLA's.
+Maps are b h w c, kernels h w c_in c_out. XLA for a CPU is slow in a few places alone; all else
+(groups, dilation, bfloat16, other devices) is XLA's. `python launch/bench.py --convolutions` measures the choice.
 """
 
 import functools
@@ -54,20 +54,19 @@ def conv_general_dilated(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], sizes, strides, padding)
     padding = tuple((int(before), int(behind)) for before, behind in padding)
+    window = Window(strides, padding)
     plain = (
         x.ndim == 4
         and x.dtype == kernel.dtype
         and x.dtype in FLOATS
         and feature_group_count == 1
         and precision is None
-        and set(lhs_dilation or (1,)) | set(rhs_dilation or (1,)) == {1}
-        and all(0 <= zeros < size for pair, size in zip(padding, sizes) for zeros in pair)
-        and math.prod(x.shape) > 0
+        and {*(lhs_dilation or ()), *(rhs_dilation or ())} <= {1}
+        and min(map(min, padding)) >= 0
+        and min(*x.shape, *output_size(x.shape, kernel.shape, window)) > 0
     )
     if plain:
-        window = Window(strides, padding)
-        if min(output_size(x.shape, kernel.shape, window)) > 0:
-            return convolution(x, kernel, window, choose_forms(x.shape, kernel.shape, window))
+        return convolution(x, kernel, window, choose_forms(x.shape, kernel.shape, window))
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -79,6 +78,25 @@ def conv_general_dilated(
         feature_group_count=feature_group_count,
         precision=precision,
     )
+
+
+def xla(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, window.strides, window.padding, dimension_numbers=DIMENSIONS)
+
+
+def xla_input_gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array, window: Window) -> jax.Array:
+    return _transpose(lambda x: xla(x, kernel, window), x, dy)
+
+
+def xla_kernel_gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array, window: Window) -> jax.Array:
+    return _transpose(lambda kernel: xla(x, kernel, window), kernel, dy)
+
+
+XLA = Forms(xla, xla_input_gradient, xla_kernel_gradient)
+
+
+def _transpose(linear, like, cotangent):
+    return jax.linear_transpose(linear, jax.ShapeDtypeStruct(like.shape, like.dtype))(cotangent)[0]
 
 
 def output_size(x_shape: Sequence[int], kernel_shape: Sequence[int], window: Window) -> tuple[int, int]:
@@ -149,25 +167,6 @@ def _on_cpu(form, other, window, *arrays):
         return other(*arrays, window)
     form, other = (lambda *arrays, f=f: f(*arrays, window) for f in (form, other))
     return lax.platform_dependent(*arrays, cpu=form, default=other)
-
-
-# XLA's own
-
-
-def xla(x: jax.Array, kernel: jax.Array, window: Window) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, window.strides, window.padding, dimension_numbers=DIMENSIONS)
-
-
-def xla_input_gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array, window: Window) -> jax.Array:
-    return _transpose(lambda x: xla(x, kernel, window), x, dy)
-
-
-def xla_kernel_gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array, window: Window) -> jax.Array:
-    return _transpose(lambda kernel: xla(x, kernel, window), kernel, dy)
-
-
-def _transpose(linear, like, cotangent):
-    return jax.linear_transpose(linear, jax.ShapeDtypeStruct(like.shape, like.dtype))(cotangent)[0]
 
 
 # Maps of few pixels: one product with the matrix that the kernel is, (h w c_in, h' w' c_out)
