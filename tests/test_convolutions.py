@@ -45,7 +45,8 @@ def assert_close(ours, theirs, *, relative):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_form_is_exact_in_float64(name):
+def test_every_form_is_exact_in_float64(name, monkeypatch):
+    monkeypatch.setattr(convolutions, "PATCH_BYTES", 4000)  # so that a scan has several parts
     x_shape, kernel_shape, strides, padding = CASES[name]
     window, forms = Window(strides, padding), [DENSE, PATCHES] + [PRODUCT] * (kernel_shape[:2] == (1, 1))
     with jax.enable_x64(True):
@@ -160,7 +161,9 @@ def test_vmap_checkpoint_and_bfloat16():
     [layers.conv(8, 3, 1, 1), layers.conv(8, 1, 2), UP, layers.conv(24, 3, 1, 1)],
     ids=["dense", "product", "ConvTranspose", "scanned"],
 )
-def test_a_batch_on_four_devices(module):
+def test_a_batch_on_four_devices(module, monkeypatch):
+    monkeypatch.setattr(convolutions, "PATCH_BYTES", 4000)
+    monkeypatch.setattr(convolutions, "SCANNED_BYTES", 50_000)  # of the patches of the last case
     x = uniform("x", (8, 2, 2, 20) if module.features == 8 else (8, 6, 6, 20))
     variables, grad = module.init(jax.random.key(0), x[:1]), jax.jit(gradient(module))
     mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))

@@ -16,7 +16,8 @@ from jax import lax
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 FLOATS = (jnp.float32, jnp.float64)
 PATCH_BYTES = 4 << 20  # of the patches in one part of a scan: they stay in the cache
-SLOW_KERNEL_GRADIENT = jax.__version_info__ < (0, 12)  # an XLA whose gradient of a wide kernel takes 20 times as long
+SCANNED_BYTES = 6 << 20  # of all patches: below, a scan is not worth it
+SCAN_WIDE = jax.__version_info__ < (0, 12)  # an XLA whose kernel gradient is slow, and reads what it fuses out of order
 
 
 class Window(NamedTuple):
@@ -113,21 +114,18 @@ def choose_forms(x_shape: Sequence[int], kernel_shape: Sequence[int], window: Wi
     b, h, w, channels = x_shape
     kh, kw, _, features = kernel_shape
     out_h, out_w = output_size(x_shape, kernel_shape, window)
-    strided = max(window.strides) > 1
-    if kh * kw > 1 and h * w * out_h * out_w <= 16:
-        return Forms(dense, dense_input_gradient, dense_kernel_gradient)
-    if kh * kw == 1 and strided and window.padding == ((0, 0), (0, 0)):
+    if kh * kw == 1 and window.padding == ((0, 0), (0, 0)):
         return Forms(product, product_input_gradient, product_kernel_gradient)
-    kernel_gradient = xla_kernel_gradient
-    if strided and channels >= 16 and kh * kw <= 25:
-        return Forms(xla, col2im, kernel_gradient)
-    if strided and channels == 1:
-        return Forms(patches_product, xla_input_gradient, scanned_kernel_gradient)
-    if not strided and kh * kw == 9 and 16 < channels < 32 and features < 32:
-        kernel_gradient = scanned_kernel_gradient
-    if SLOW_KERNEL_GRADIENT and 4 * b * h * w * kh * kw * channels > 30e6:
-        kernel_gradient = scanned_kernel_gradient
-    return Forms(xla, xla_input_gradient, kernel_gradient)
+    if h * w * out_h * out_w <= 16:  # at most 2 x 2 pixels; a small batch is not worth the matrix's own gradient
+        return Forms(dense, dense_input_gradient, dense_kernel_gradient if b >= 16 else xla_kernel_gradient)
+    strided, patches = max(window.strides) > 1, 4 * b * out_h * out_w * kh * kw * channels  # bytes
+    few = kh * kw == 9 and 16 < channels < 32 and features < 32 and channels * features % 64 > 0
+    scanned = patches > SCANNED_BYTES and (few or (SCAN_WIDE and channels >= 8))
+    return Forms(
+        xla,
+        col2im if strided and kh * kw == 9 and channels >= 16 else xla_input_gradient,
+        scanned_kernel_gradient if scanned else xla_kernel_gradient,
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
