@@ -18,6 +18,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxcv.errors import UserError
 from jaxcv.tools import command, flags
 
 
@@ -196,6 +197,8 @@ def bench(args: Namespace) -> None:
     from jaxcv.store.files import write_json
 
     if args.convolutions:
+        if args.config or args.json:
+            raise UserError("--convolutions measures no config and writes no file; leave out --config and --json.")
         measure_convolutions()
         return
     numbers = {"config": args.config, **measure(command.config(args), args.steps)}

@@ -1,5 +1,7 @@
 """Convolutions in every form are XLA's, value and gradients, and the forms are those of the shape and the device."""
 
+from argparse import Namespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from goldens.parity import uniform
+from jaxcv.errors import UserError
+from jaxcv.launch import bench
 from jaxcv.models import convolutions, layers
 from jaxcv.models.convolutions import Forms, Window
 
@@ -170,3 +174,15 @@ def test_a_batch_on_four_devices(module, monkeypatch):
     one, four = grad(variables, x), grad(variables, jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))))
     assert len(four[1].sharding.device_set) == 4
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), one, four)
+
+
+def test_bench_times_the_forms_that_are_not_xlas(monkeypatch, capsys):
+    shapes = ((2, 1, 1, 4, 3, 3, 1, 1), (2, 4, 4, 3, 3, 3, 1, 1))  # the second has XLA's own forms
+    monkeypatch.setattr(bench, "CONVOLUTIONS", shapes)
+    bench.measure_convolutions()
+    _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert [(row[0], row[-1]) for row in rows] == [("2x1x1x4", "dense"), ("2x1x1x4", "dense_input_gradient")]
+    for row in rows:
+        assert abs(float(row[4]) / float(row[3]) - float(row[5])) < 0.02 * float(row[5]) + 0.5
+    with pytest.raises(UserError, match="leave out --config and --json"):
+        bench.bench(Namespace(convolutions=True, config="byol", json=""))
