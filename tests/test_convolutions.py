@@ -16,7 +16,7 @@ from jaxcv.models import convolutions, layers
 from jaxcv.models.convolutions import Forms, Window
 
 DENSE = Forms(convolutions.dense, convolutions.dense_input_gradient, convolutions.dense_kernel_gradient)
-PATCHES = Forms(convolutions.patches_product, convolutions.col2im, convolutions.scanned_kernel_gradient)
+PATCHES = Forms(convolutions.xla, convolutions.col2im, convolutions.scanned_kernel_gradient)
 PRODUCT = Forms(convolutions.product, convolutions.product_input_gradient, convolutions.product_kernel_gradient)
 CASES = {  # x, kernel, strides, zeros above and below, left and right
     "3x3": ((4, 5, 7, 3), (3, 3, 3, 4), (1, 1), ((1, 1), (1, 1))),
