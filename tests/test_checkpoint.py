@@ -280,6 +280,16 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path, other, message):
     assert kept(tmp_path) == ["3"]
 
 
+@pytest.mark.parametrize("name", ["a[2]", "a\\b"])
+def test_a_workdir_whose_checkpoints_could_not_be_read_is_refused(tmp_path, name):
+    with (
+        pytest.raises(UserError, match="in it, which breaks checkpoints; name another"),
+        Folder(tmp_path / name).locked(),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_workdir_has_one_run_at_a_time(tmp_path):
     code = f"from jaxcv.store.folder import Folder\nwith Folder({str(tmp_path)!r}).locked(): pass"
     with Folder(tmp_path).locked():

@@ -44,8 +44,13 @@ class Folder:
     def locked(self) -> Iterator[None]:
         """Creates the folder and locks it; the lock ends with the process, however that ends.
 
-        Raises UserError if the folder cannot be created or written to, or another run has locked it.
+        Raises UserError if the folder cannot be created or written to, if another run has locked it, or if checkpoints
+        saved there could not be read again.
         """
+        if found := {"[", "\\"} & {*str(self.path.absolute())}:  # orbax takes paths for patterns when it saves
+            raise UserError(
+                f"--workdir={self.path.absolute()} has a {min(found)} in it, which breaks checkpoints; name another."
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = self._lock.open("a+")
