@@ -4,12 +4,17 @@ Arrays of a batch have a leading axis b; `image` is uint8 (b, h, w, c), `label` 
 `model_state` is all that is not differentiated: batch statistics, a target network.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin
 
 import jax
 import numpy as np
+
+from jaxcv.errors import ConfigError
 
 Tree = Any  # a pytree of arrays
 Batch = Mapping[str, jax.Array]
@@ -73,3 +78,26 @@ class Task(NamedTuple):
     diagnose: Callable[[Mapping[str, float]], str] = healthy  # training metrics -> why training has failed, or ""
     draw: Callable[[Any, Path], None] | None = None  # the figures of jaxcv.report.results.Results, into a folder
     write: Callable[..., None] | None = None  # writes predictions for a folder of images, see jaxcv/predict.py
+    chance: Mapping[str, float] = {}  # metric -> what guessing gives, where `summarize` does not give it as NAME_chance
+
+
+def check_functions(task: Task, name: str) -> None:
+    """Raises ConfigError unless the functions of the task `name` take as many arguments as they are annotated with."""
+    fields = {f"`{field}`": (getattr(task, field), kind) for field, kind in Task.__annotations__.items()}
+    schedules = {f"`schedules[{key!r}]`": (schedule, Schedule) for key, schedule in task.schedules.items()}
+    for what, (function, kind) in (fields | schedules).items():
+        optional = get_origin(kind) is UnionType
+        kind = get_args(kind)[0] if optional else kind
+        if get_origin(kind) is not Callable or (optional and function is None):
+            continue
+        if not callable(function):
+            raise ConfigError(f"the task {name!r}: {what} is {function!r}, not a function.")
+        given = get_args(kind)[0]
+        with suppress(ValueError):  # a function of C may not say what it takes
+            signature = inspect.signature(function)
+            try:
+                given is ... or signature.bind(*given)
+            except TypeError:
+                raise ConfigError(
+                    f"the task {name!r}: {what} takes {signature}, but is given {len(given)} arguments (jaxcv/task.py)."
+                ) from None

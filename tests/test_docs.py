@@ -15,7 +15,8 @@ from ml_collections import config_flags
 
 import data_files
 import runs
-from jaxcv.experiment import build, check_contract
+from jaxcv.contract import check_contract
+from jaxcv.experiment import build
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

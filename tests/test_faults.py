@@ -289,7 +289,7 @@ BUG = """if True:
 @pytest.mark.parametrize(
     ("kind", "said", "kept"),
     [
-        ("bug", "error: this is a bug: KeyError, whose traceback is in {}.\n", "KeyError: 'x'"),
+        ("bug", "error: this is a bug: KeyError: 'x', whose traceback is in {}.\n", "KeyError: 'x'"),
         ("user", "error: no such thing.\n", "jaxcv.errors.UserError: no such thing."),
     ],
 )

@@ -16,8 +16,9 @@ from jaxcv.settings import read_settings
 @pytest.mark.parametrize(
     ("annotation", "good", "bad", "text"),
     [
-        (NonNegative, (0, 0.5, 1e9), (-0.1, math.nan, math.inf), "0 or more"),
-        (Positive, (0.1, 3), (0, -1, math.inf), "above 0"),
+        (NonNegative, (0, 0.5, 1e9), (-0.1,), "0 or more"),
+        (NonNegative, (), (math.nan, math.inf), "a finite number"),
+        (Positive, (0.1, 3), (0, -1), "above 0"),
         (Share, (0, 1, 0.5), (-0.1, 1.1), "in [0, 1]"),
         (Decay, (0, 0.99), (1, 1.0), "in [0, 1)"),
         (Count, (0, 5), (-1,), "0 or more"),
@@ -69,7 +70,7 @@ def test_a_part_brings_its_own_ranges():
         ("optim.clip_norm", -1.0, "config.optim.clip_norm=-1.0 must be 0 or more."),
         ("optim.ema_decay", 1.5, "config.optim.ema_decay=1.5 must be in [0, 1)."),
         ("optim.weight_decay", -5.0, "config.optim.weight_decay=-5.0 must be 0 or more."),
-        ("optim.lr", math.nan, "config.optim.lr=nan must be 0 or more."),
+        ("optim.lr", math.nan, "config.optim.lr=nan must be a finite number."),
         ("data.limit", -5, "config.data.limit=-5 must be 0 or more."),
         ("train.log_every_steps", 0, "config.train.log_every_steps=0 must be 1 or more."),
         ("train.batch_size", 0, "config.train.batch_size=0 must be 1 or more."),

@@ -49,7 +49,9 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops", "predict", "report"},
     "store": {"jax", "numpy", "orbax", "safetensors", "torch"},  # torch, if there, for .pth
     "experiment": {"jax", "flax", "numpy", "optax", "data", "evals", "optim"},
+    "contract": {"jax", "numpy", "experiment"},
     "run": {
+        "contract",
         "jax",
         "numpy",
         "ml_collections",

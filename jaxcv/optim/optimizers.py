@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcv.config import call, load_part, part_names
+from jaxcv.config import make_part, part_names
 from jaxcv.errors import ConfigError
 from jaxcv.optim.from_optax import optimizer_from_optax
 from jaxcv.optim.parameters import check_patterns, lookup, matches, not_bias_or_norm
@@ -53,8 +53,8 @@ def make_optimizer(
     decay = optax.add_decayed_weights(weight_decay, decayed) if weight_decay else optax.identity()
     options = options or {}
     if name in part_names("optim", "optimizer"):
-        optimizer = load_part("optim", name, "optimizer", group="optim").optimizer
-        direction = call(optimizer, options, group=f"optim.{name}", schedule=schedule, decay=decay)
+        given = {"schedule": schedule, "decay": decay, "kind": optax.GradientTransformation}
+        direction = make_part("optim", name, "optimizer", options, group=f"optim.{name}", **given)
         steps = [direction, optax.scale_by_learning_rate(schedule)]
     else:
         mask = None if decay_all and not no_decay else decayed

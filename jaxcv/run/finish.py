@@ -100,10 +100,9 @@ def _print_table(run: Run, result: Mapping) -> None:
 
 
 def _chance(run: Run, values: Mapping[str, float]) -> dict[str, float]:
-    """What guessing gives: of classes, a random one; of pixels, always the training split's most frequent class."""
-    classes = run.experiment.info.classes
-    shares = {name: (5 if "top5" in name else 1) / len(classes) for name in values if classes}
-    chance = {name: min(share, 1.0) for name, share in shares.items() if name.endswith("accuracy")}
+    """What guessing gives, as the parts say; of pixels, always the training split's most frequent class."""
+    classes, known = run.experiment.info.classes, run.experiment.chance
+    chance = {name: known[metric] for name in values if (metric := name.partition("/")[2]) in known}
     pixels = run.folder.read_manifest().get("data_report", {}).get("train", {}).get("classes", {})
     confusion = run.folder.read_result_arrays().get("test/confusion")
     if run.experiment.info.palette and pixels and confusion is not None:

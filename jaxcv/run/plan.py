@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from jaxcv.config import duration, nearest
-from jaxcv.errors import ConfigError
+from jaxcv.config import duration
 from jaxcv.experiment import Experiment
 from jaxcv.report.progress import Progress
 from jaxcv.report.tables import lower_is_better
@@ -85,9 +84,6 @@ class Evaluations:
             if predictions:
                 run.folder.write_examples(step, predictions)
             self._plot()
-        best = run.experiment.best
-        if best and best not in values and len(names) == len(self._plan.periods):
-            raise ConfigError(f"config.eval.best={best!r} is no metric of this run; {nearest(best, list(values))}")
         run.checkpoints.rank(step, self._score(values))
 
     def out_of_patience(self, step: int) -> bool:

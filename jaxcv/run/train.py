@@ -9,8 +9,9 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from jaxcv.contract import check_contract
 from jaxcv.errors import DataError, UserError
-from jaxcv.experiment import Experiment, build, check_contract
+from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
 from jaxcv.run.begin import begin, named_weights

@@ -18,7 +18,7 @@ from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Batch, Metrics, Setup, Task, Tree
 from jaxcv.tasks.classify import make_predict
-from jaxcv.tasks.network import forward, make_init, upcast
+from jaxcv.tasks.network import check_outputs, forward, make_init, upcast
 
 BINS = 4096  # of logits from -LIMIT to LIMIT; those within a bin are one threshold
 LIMIT = 16.0
@@ -41,6 +41,7 @@ def make(setup: Setup) -> Task:
             lacks = f"the images of {setup.info.name} have none: set config.data.separator where a CSV has them"
             raise ConfigError(f"config.task.name='multilabel' needs several labels for an image, and {lacks}.")
         (logits, _), model_state = forward(model, params, model_state, augment(key, batch)["image"], key)
+        check_outputs(logits, classes)
         hit = (logits > 0) == (batch["labels"] > 0)
         return per_example(logits, batch["labels"]).mean(), (model_state, {"label_accuracy": hit.mean()})
 
