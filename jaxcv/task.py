@@ -4,9 +4,9 @@ Arrays of a batch have a leading axis b; `image` is uint8 (b, h, w, c), `label` 
 `model_state` is all that is not differentiated: batch statistics, a target network.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin
@@ -94,10 +94,10 @@ def check_functions(task: Task, name: str) -> None:
             raise ConfigError(f"the task {name!r}: {what} is {function!r}, not a function.")
         given = get_args(kind)[0]
         with suppress(ValueError):  # a function of C may not say what it takes
-            signature = inspect.signature(function)
+            taken = signature(function)
             try:
-                given is ... or signature.bind(*given)
+                given is ... or taken.bind(*given)
             except TypeError:
                 raise ConfigError(
-                    f"the task {name!r}: {what} takes {signature}, but is given {len(given)} arguments (jaxcv/task.py)."
+                    f"the task {name!r}: {what} takes {taken}, but is given {len(given)} arguments (jaxcv/task.py)."
                 ) from None

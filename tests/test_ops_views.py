@@ -60,27 +60,44 @@ def test_an_absent_op_is_not_traced():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"blurr": {"p": 1}}, "unknown op 'blurr': did you mean 'blur'"),
-        ({"order": ("crop", "flop")}, "unknown op in order 'flop': did you mean 'flip'"),
+        ({"blurr": {"p": 1}}, "config.augment.view1 has no key 'blurr'; did you mean 'blur'"),
+        ({"order": ("crop", "flop")}, "config.augment.view1.order has 'flop'; did you mean 'flip'"),
         (
             {"order": ("zzz",)},
-            "unknown op in order 'zzz': choose one of autoaugment, blur, center_crop, crop, erase, flip, gray",
+            "view1.order has 'zzz'; choose one of autoaugment, blur, center_crop, crop, erase, flip, gray",
         ),
-        ({"pad_crop": {"size": 32}}, "pad_crop needs the option 'padding'"),
-        ({"resize": {"siz": 32}}, "unknown option of resize 'siz': did you mean 'size'"),
-        ({"jitter": {"brightnes": 1}}, "unknown option of jitter 'brightnes': did you mean 'brightness'"),
-        ({"crop": {"area": (0.1, 1)}}, "crop needs the option 'size'"),
-        ({"gray": {"p": 1.2}}, r"gray.p must be a probability in \[0, 1\], not 1.2"),
+        ({"pad_crop": {"size": 32}}, "config.augment.view1.pad_crop.padding is missing"),
+        ({"resize": {"siz": 32}}, "config.augment.view1.resize has no key 'siz'; did you mean 'size'"),
+        ({"jitter": {"brightnes": 1}}, "view1.jitter has no key 'brightnes'; did you mean 'brightness'"),
+        ({"crop": {"area": (0.1, 1)}}, "config.augment.view1.crop.size is missing"),
+        ({"gray": {"p": 1.2}}, r"config.augment.view1.gray.p=1.2 must be in \[0, 1\]"),
+        ({"blur": {"p": 1, "kernel": "3"}}, "config.augment.view1.blur.kernel='3' must be a whole number"),
+        ({"flip": 0.5}, "config.augment.view1.flip=0.5 must be a group of options"),
         (
             {"order": ("crop",), "flip": {"p": 0.5}},
-            "flip has options, so order must hold it once, not 0 times",
+            "config.augment.view1.flip has options, so `order` must hold it once, not 0 times",
         ),
         ({"order": ("flip", "flip"), "flip": {"p": 0.5}}, "not 2 times"),
     ],
 )
 def test_a_wrong_config_is_named(options, message):
     with pytest.raises(ConfigError, match=message):
-        make_view(**options)
+        make_view("augment.view1", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": {"size": 4, "area": (0.2,)}}, r"crop: area must be \(low, high\) with 0 < low <= high, not \(0.2,\)"),
+        ({"crop": {"size": 4, "area": ("0.2", "1")}}, "crop: area must be"),
+        ({"resize": {"size": (4, 4, 3)}}, r"resize: size must be a side or \(height, width\)"),
+        ({"center_crop": {"size": 13}}, "center_crop: .*at least 13x13"),
+    ],
+)
+def test_what_does_not_fit_the_image_is_named(options, message):
+    view = make_view("augment.view1", **options)
+    with pytest.raises(ConfigError, match=f"^config.augment.view1.{message}"):
+        jax.eval_shape(lambda: view(jax.random.key(0), jnp.asarray(IMAGE)))
 
 
 def test_two_views_of_a_batch():

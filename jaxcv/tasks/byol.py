@@ -156,7 +156,7 @@ def make(
 
 def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Augment:
     """augment(key, batch) -> batch with `view1` and `view2`, augmented and normalised, for `image`."""
-    views = {"view1": make_view(**view1), "view2": make_view(**view2)}
+    views = {"view1": make_view("augment.view1", **view1), "view2": make_view("augment.view2", **view2)}
     return make_views(views, mean=info.mean, std=info.std)
 
 
