@@ -40,4 +40,5 @@ Share = Annotated[float, Range(0, 1)]  # a probability, a part of a whole
 Decay = Annotated[float, Range(0, 1, ")")]  # a share that is less than all
 Count = Annotated[int, Range(0)]
 PositiveCount = Annotated[int, Range(1)]
+Byte = Annotated[int, Range(0, 255)]
 PositiveCounts = Annotated[tuple[int, ...], Range(1)]

@@ -23,7 +23,7 @@ def toy(size: int) -> Arrays:
     """Examples that carry their own index, in the label and in every pixel."""
     index = np.arange(size, dtype=np.int32)
     image = np.broadcast_to(index.astype(np.uint8)[:, None, None, None], (size, 4, 4, 3))
-    info = Info("toy", ("a",), (4, 4, 3), (0.5,) * 3, (0.2,) * 3, "")
+    info = Info("toy", tuple(map(str, index)), (4, 4, 3), (0.5,) * 3, (0.2,) * 3, "")
     return Arrays({"image": np.ascontiguousarray(image), "label": index}, info)
 
 
@@ -198,7 +198,7 @@ free = SharedMemoryArray.close_shm_async
 SharedMemoryArray.close_shm_async = lambda *args: (time.sleep(0.1), free(*args))  # as on a busy machine
 
 if __name__ == "__main__":
-    info = Info("toy", ("a",), (1, 1, 1), (0.5,), (0.2,), "")
+    info = Info("toy", tuple(map(str, range(64))), (1, 1, 1), (0.5,), (0.2,), "")
     source = Arrays({"label": np.arange(64, dtype=np.int32)}, info)
     batches = pipeline.train_batches(source, batch_size=8, seed=0, workers=2)
     next(batches)  # needs no parsed absl flags

@@ -99,7 +99,7 @@ def test_a_finished_run_is_told_again(whole, tmp_path, cache):
             ["--config.train.batch_size=5000"],
             "config.train.batch_size=5000 is more than shapes's 64 training images.",
         ),
-        (["--config.model.depth=20"], "ResNet has no depth 20; it must be one of 18, 34, 50, 101, 152."),
+        (["--config.model.depth=20"], "config.model.depth=20 is unknown; choose one of 101, 152, 18, 34, 50."),
         (
             ["--config.model.name=resnext"],
             "config.model.name='resnext' is not in jaxcv/models; did you mean 'resnet'?",

@@ -99,7 +99,7 @@ def held_out(split: str, size: int, holdout: float, *, labels: Sequence = (), gr
     if split == "test":
         return np.arange(size)
     count = round(holdout * size) if 0 < holdout < 1 else int(holdout)
-    what = f"data.holdout={holdout} of {size} training images"
+    what = f"config.data.holdout={holdout} of {size} training images"
     if not 0 <= count < size:
         raise ConfigError(f"{what} would leave none to train on; it must be below {size}")
     if split == "val" and count == 0:

@@ -18,6 +18,7 @@ from jaxcv.data.files import Files, find
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch
 from jaxcv.data.source import Info, check_split, fingerprint, voc_palette
 from jaxcv.errors import DataError
+from jaxcv.ranges import Count, PositiveCount
 
 CLASSES = ("background", "flower")
 FLOWER = (128, 0, 0)
@@ -53,7 +54,7 @@ def _decode(pair: tuple[Path, Path], *, height: int, width: int) -> dict[str, np
     return {"image": stretch(open_image(image), height, width), "mask": read_trimap(trimap, height, width)}
 
 
-def outline(*, height: int, width: int, **options: Any) -> Info:
+def outline(*, height: PositiveCount, width: PositiveCount, **options: Any) -> Info:
     """The Info without the fingerprint."""
     return image_info("flowers17", CLASSES, height, width, palette=voc_palette(2), **options)
 
@@ -62,14 +63,14 @@ def source(
     split: str,
     *,
     dir: str = "",
-    height: int,
-    width: int,
+    height: PositiveCount,
+    width: PositiveCount,
     train_lists: Sequence[str] = ("trn1",),
     val_lists: Sequence[str] = ("val1",),
     test_lists: Sequence[str] = ("tst1",),
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    cache_bytes: int = 2 << 30,
+    cache_bytes: Count = 2 << 30,
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)}, read from `dir`/flowers17.
 

@@ -23,6 +23,7 @@ import numpy as np
 from absl import flags
 from grain.multiprocessing import SharedMemoryArray
 
+from jaxcv.data.check import check_labels
 from jaxcv.data.source import Source
 from jaxcv.errors import ConfigError, DataError, UserError
 
@@ -49,9 +50,13 @@ def order(step: int, *, size: int, batch_size: int, seed: int) -> np.ndarray:
 
 
 def gather(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """The examples of `source` at `indices` (b,), stacked. DataError when their shapes differ."""
-    if hasattr(source, "take"):
-        return source.take(indices)
+    """The examples of `source` at `indices` (b,), stacked. DataError if their shapes differ or a label is no class."""
+    batch = source.take(indices) if hasattr(source, "take") else _stacked(source, indices)
+    check_labels(batch, source, indices)
+    return batch
+
+
+def _stacked(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
     examples = [source[int(index)] for index in indices]
     batch = {}
     for name, first in examples[0].items():
