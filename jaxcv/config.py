@@ -49,7 +49,7 @@ def check_options(function: Callable, options: Mapping[str, Any], *, group: str,
     for name in given:
         if name not in parameters and not open_ended:
             file = "/".join(Path(inspect.getfile(function)).parts[-3:])
-            raise ConfigError(f"`{function.__name__}` in {file} must take {name!r}, which it is given.")
+            raise ConfigError(f"`{function.__name__}` in {file} must have the argument {name!r}.")
     for name, value in options.items():
         if name in names:
             check_value(value, parameters[name].annotation, f"{place}.{name}")
@@ -123,14 +123,29 @@ def load_part(package: str, name: str, public: str, *, group: str) -> Any:
 def make_part(package: str, name: str, public: str, options: Mapping[str, Any], *, group: str, kind: Any, **given: Any):
     """What the function `public` of jaxcv.`package`.`name` returns, given its `options`, those of config.`group`.
 
-    Raises ConfigError as `load_part` and `call` do, and for what is not of the class `kind`.
+    Raises ConfigError as `load_part` and `call` do, and for what is not of the class, or the Callable, `kind`.
     """
     module = load_part(package, name, public, group=group.partition(".")[0])
     part = call(getattr(module, public), options, group=group, **given)
-    if not isinstance(part, kind):
-        what, got = f"`{public}` in jaxcv/{package}/{name}.py", type(part).__name__
-        raise ConfigError(f"{what} must return a {kind.__name__}, not a {got}.")
+    what = f"what `{public}` in jaxcv/{package}/{name}.py returns"
+    if get_origin(kind) is Callable:
+        check_function(part, kind, what)
+    elif not isinstance(part, kind):
+        raise ConfigError(f"{what} must be a {kind.__name__}, not a {type(part).__name__}.")
     return part
+
+
+def check_function(function: Any, kind: Any, what: str) -> None:
+    """Raises ConfigError, saying `what` it is, unless it can be called as the annotation `kind`, a Callable, says."""
+    if not callable(function):
+        raise ConfigError(f"{what} is {function!r}, not a function.")
+    given = get_args(kind)[0]
+    with suppress(ValueError):  # a function of C may not say what it takes
+        takes = inspect.signature(function)
+        try:
+            given is ... or takes.bind(*given)
+        except TypeError:
+            raise ConfigError(f"{what} takes {takes}, but is given {len(given)} arguments.") from None
 
 
 def origin(error: BaseException) -> str:

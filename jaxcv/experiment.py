@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from inspect import signature
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,6 @@ from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
 from jaxcv.optim.freeze import freeze
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.optim.schedules import make_schedule
-from jaxcv.prng import stream
 from jaxcv.settings import Eval, Reading, Settings, read_settings
 from jaxcv.step import TrainState, make_init, make_update
 from jaxcv.task import Schedule, Setup, Task, Tree, check_functions
@@ -174,7 +174,10 @@ def make_model(options: Any, **fields: Any) -> nn.Module:
     """The network of config.model, with `fields` where it does not say otherwise."""
     own = without(options, "name")
     given = {name: value for name, value in fields.items() if name not in own}
-    return make_part("models", options.name, "Model", own, group="model", kind=nn.Module, **given)
+    model = make_part("models", options.name, "Model", own, group="model", kind=nn.Module, **given)
+    if "train" not in signature(model.__call__).parameters:
+        raise ConfigError(f"`__call__` of Model in jaxcv/models/{options.name}.py must have the argument 'train'.")
+    return model
 
 
 def build_optimizer(options: Any, settings: Settings, data: Data) -> tuple[Schedule, optax.GradientTransformation]:
@@ -248,7 +251,7 @@ def build_evaluators(options: Any, setup: EvalSetup) -> tuple[dict[str, Evaluato
     for name in options.names:
         own = without(options[name], "every_steps", "every_epochs") if name in options else {}
         try:
-            evaluators[name] = make_part("evals", name, "make", own, group=f"evals.{name}", kind=Callable, setup=setup)
+            evaluators[name] = make_part("evals", name, "make", own, group=f"evals.{name}", kind=Evaluator, setup=setup)
         except LeftOut as reason:
             left_out[name] = str(reason)
     if not evaluators:
@@ -259,7 +262,10 @@ def build_evaluators(options: Any, setup: EvalSetup) -> tuple[dict[str, Evaluato
 
 def metrics_of(name: str) -> Mapping[str, Callable[[Info], float] | None]:
     """METRICS of the evaluator `name`, see jaxcv/evals/evaluator.py."""
-    return load_part("evals", name, "make", group="evals").METRICS
+    module = load_part("evals", name, "make", group="evals")
+    if not isinstance(getattr(module, "METRICS", None), Mapping):
+        raise ConfigError(f"jaxcv/evals/{name}.py must have METRICS, a dictionary; see jaxcv/evals/evaluator.py.")
+    return module.METRICS
 
 
 def _chances(evaluators: Iterable[str], info: Info) -> dict[str, float]:
@@ -291,20 +297,3 @@ def image_shape(task: Task, info: Info) -> tuple[int, int, int]:
     batch = {name: jax.ShapeDtypeStruct(s, np.int32 if name == "label" else np.uint8) for name, s in shapes.items()}
     seen = jax.eval_shape(task.augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
     return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
-
-
-def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.ndarray]:
-    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
-    of a data set of masks also "augmented mask", int (b, h, w)."""
-    if experiment.task.augment is None:
-        return {}
-    info = experiment.info
-    key = jax.random.fold_in(stream(jax.random.key(experiment.settings.general.seed), "train"), step)
-    views = jax.device_get(jax.jit(experiment.task.augment)(key, batch))
-    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
-    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
-    # what has other channels than the data, a grey image of colours, is not normalised
-    images = {
-        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
-    }
-    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})

@@ -5,8 +5,6 @@ Arrays of a batch have a leading axis b; `image` is uint8 (b, h, w, c), `label` 
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from inspect import signature
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin
@@ -14,7 +12,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 import jax
 import numpy as np
 
-from jaxcv.errors import ConfigError
+from jaxcv.config import check_function
 
 Tree = Any  # a pytree of arrays
 Batch = Mapping[str, jax.Array]
@@ -83,21 +81,10 @@ class Task(NamedTuple):
 
 def check_functions(task: Task, name: str) -> None:
     """Raises ConfigError unless the functions of the task `name` take as many arguments as they are annotated with."""
-    fields = {f"`{field}`": (getattr(task, field), kind) for field, kind in Task.__annotations__.items()}
-    schedules = {f"`schedules[{key!r}]`": (schedule, Schedule) for key, schedule in task.schedules.items()}
-    for what, (function, kind) in (fields | schedules).items():
-        optional = get_origin(kind) is UnionType
-        kind = get_args(kind)[0] if optional else kind
-        if get_origin(kind) is not Callable or (optional and function is None):
-            continue
-        if not callable(function):
-            raise ConfigError(f"the task {name!r}: {what} is {function!r}, not a function.")
-        given = get_args(kind)[0]
-        with suppress(ValueError):  # a function of C may not say what it takes
-            taken = signature(function)
-            try:
-                given is ... or taken.bind(*given)
-            except TypeError:
-                raise ConfigError(
-                    f"the task {name!r}: {what} takes {taken}, but is given {len(given)} arguments (jaxcv/task.py)."
-                ) from None
+    for field, kind in Task.__annotations__.items():
+        optional = get_origin(kind) is UnionType and getattr(task, field) is None
+        kind = get_args(kind)[0] if get_origin(kind) is UnionType else kind
+        if get_origin(kind) is Callable and not optional:
+            check_function(getattr(task, field), kind, f"the task {name!r}: `{field}`")
+    for key, schedule in task.schedules.items():
+        check_function(schedule, Schedule, f"the task {name!r}: `schedules[{key!r}]`")

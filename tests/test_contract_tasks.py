@@ -167,7 +167,7 @@ def test_what_breaks_the_contract_is_named(monkeypatch):
     assert "the metric 'each' of `loss` is int32[8]; it must be one number" in refused(monkeypatch, wordy)
 
     message = refused(monkeypatch, lambda setup: None)
-    assert message == "`make` in jaxcv/tasks/classify.py must return a Task, not a NoneType."
+    assert message == "what `make` in jaxcv/tasks/classify.py returns must be a Task, not a NoneType."
     assert "`predict` gives 'feature' as float32[] for 8 images" in refused(
         monkeypatch, lambda setup: whole(setup)._replace(predict=lambda *args: {"feature": jnp.zeros(())})
     )

@@ -4,7 +4,7 @@ A file's `schedule(lr, total_steps, warmup_steps, *, options...)` returns step (
 added here: its values before `warmup_steps` are not used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -36,7 +36,7 @@ def make_schedule(
     group = f"optim.{name}"
     options = _in_steps(options or {}, group=group, steps_per_epoch=steps_per_epoch)
     if name in part_names("optim", "schedule"):
-        given = {"lr": lr, "total_steps": total_steps, "warmup_steps": warmup_steps, "kind": Callable}
+        given = {"lr": lr, "total_steps": total_steps, "warmup_steps": warmup_steps, "kind": Schedule}
         schedule = make_part("optim", name, "schedule", options, group=group, **given)
     else:
         schedule = schedule_from_optax(name, lr=lr, total_steps=total_steps, warmup_steps=warmup_steps, options=options)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcv.data.report import inspect, lines
-from jaxcv.experiment import Experiment, augmented
+from jaxcv.experiment import Experiment
 from jaxcv.mesh import put
 from jaxcv.models.weights import check_rows, summarize
 from jaxcv.optim.parameters import digest, matches
+from jaxcv.prng import stream
 from jaxcv.report import figures
 from jaxcv.run.pretrained import fit_weights
 from jaxcv.run.run import Run
@@ -85,6 +86,23 @@ def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np
         for name, x in augmented(experiment, step, batch).items():
             rows[f"{name} {step}" if steps > 1 else name] = picture(x)
     return rows
+
+
+def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.ndarray]:
+    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
+    of a data set of masks also "augmented mask", int (b, h, w)."""
+    if experiment.task.augment is None:
+        return {}
+    info = experiment.info
+    key = jax.random.fold_in(stream(jax.random.key(experiment.settings.general.seed), "train"), step)
+    views = jax.device_get(jax.jit(experiment.task.augment)(key, batch))
+    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
+    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
+    # what has other channels than the data, a grey image of colours, is not normalised
+    images = {
+        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
+    }
+    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})
 
 
 def _plot_start(run: Run, batch: dict) -> None:
