@@ -4,7 +4,6 @@
 """
 
 import math
-from numbers import Real
 from typing import Annotated, Any, NamedTuple
 
 
@@ -19,7 +18,7 @@ class Range(NamedTuple):
         """Whether a number, or each of those in a tuple or list of them, is in the range; NaN is not."""
         if isinstance(value, tuple | list):
             return all(map(self.holds, value))
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             return False
         above = self.low < value if "(" in self.open else self.low <= value
         return above and (value < self.high if ")" in self.open else value <= self.high)

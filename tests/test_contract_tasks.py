@@ -14,9 +14,10 @@ import jaxcv.tasks
 import runs
 from jaxcv.config import load_part, origin
 from jaxcv.contract import check_contract
+from jaxcv.data import shapes
 from jaxcv.errors import ConfigError, describe
-from jaxcv.experiment import build
-from jaxcv.models import basenet
+from jaxcv.experiment import build, build_task
+from jaxcv.models import basenet, unet
 from jaxcv.models.weights import from_torch, to_torch
 from jaxcv.run import train
 from jaxcv.run.pretrained import read_weights
@@ -190,6 +191,20 @@ def test_a_function_that_takes_something_else_is_named(fields, message):
     check_functions(task, "mine")
     with pytest.raises(ConfigError, match=f"^the task 'mine': {message}"):
         check_functions(task._replace(**fields), "mine")
+
+
+def test_a_crop_and_a_model_that_cannot_be_are_named(monkeypatch):
+    config, info = runs.load_config("unet", "tiny"), shapes.outline(size=16, target="mask")
+    config.eval.crop = 17
+    with pytest.raises(ConfigError, match="^config.eval.crop=17 is larger than the images .* 16 x 16 pixels"):
+        build_task(config, info, total_steps=1)
+    config.eval.crop = 0
+    monkeypatch.setattr(unet.Model, "__call__", lambda self, x: x)
+    with pytest.raises(ConfigError, match="`__call__` of Model in jaxcv/models/unet.py must have the argument 'train'"):
+        build_task(config, info, total_steps=1)
+    monkeypatch.setattr(unet, "Model", lambda depth, dtype, width=4: None)
+    with pytest.raises(ConfigError, match="tests/test_contract_tasks.py must have the argument 'num_classes'"):
+        build_task(config, info, total_steps=1)
 
 
 def test_the_line_of_a_part_from_which_an_error_comes_is_named(monkeypatch, tmp_path):

@@ -77,11 +77,11 @@ class Model(nn.Module):
         1/4 to 1/32, rounded up; with "small", 1 and 1 to 1/8. Each replaced stride doubles the sizes from there on.
         "avgpool" is (b, c), "fc" the logits.
         """
-        dilation, key = self.replace_stride_with_dilation, "config.model.replace_stride_with_dilation"
-        if len(dilation) != 3:
-            raise ConfigError(f"{key}={dilation!r} must be three bools, for layer2 to layer4.")
-        if self.depth < 50 and any(dilation):
-            raise ConfigError(f"{key}={dilation!r} needs a config.model.depth of 50 or more, as in torchvision.")
+        dilated, key = self.replace_stride_with_dilation, "config.model.replace_stride_with_dilation"
+        if len(dilated) != 3:
+            raise ConfigError(f"{key}={dilated!r} must be three bools, for layer2 to layer4.")
+        if self.depth < 50 and any(dilated):
+            raise ConfigError(f"{key}={dilated!r} needs a config.model.depth of 50 or more, as in torchvision.")
         dtype = layers.float_dtype(self.dtype)
         stages = {}
 
@@ -94,7 +94,7 @@ class Model(nn.Module):
         make_convs = _basic if self.depth < 50 else _bottleneck
         dilation = 1
         for i, blocks in enumerate(STAGES[self.depth]):
-            dilate = i > 0 and self.replace_stride_with_dilation[i - 1]
+            dilate = i > 0 and dilated[i - 1]
             for j in range(blocks):
                 stride = 2 if i > 0 and j == 0 and not dilate else 1
                 last = self.last_dilation if i == 3 and j == blocks - 1 else 1
