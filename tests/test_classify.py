@@ -140,7 +140,7 @@ def test_one_logit_for_two_classes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "softmaxx"}, "config.task.loss='softmaxx' is unknown; choose softmax or sigmoid"),
+        ({"loss": "softmaxx"}, "config.task.loss='softmaxx' is unknown; did you mean 'softmax'"),
         ({"label_smoothing": 1.0}, r"config.task.label_smoothing=1.0 must be in \[0, 1\)"),
     ],
 )

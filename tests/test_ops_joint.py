@@ -53,7 +53,10 @@ def test_a_blended_image_is_where_its_mask_is():
 
 def test_each_op_is_on_its_stream_and_colors_leave_the_mask_be():
     ops = {"resize": {"size": (8, 10)}, "gray": {"p": 0.5}, "flip": {"p": 0.5}}
-    view, of_image = make_joint_view(ignore=IGNORE, order=tuple(ops), **ops), make_view(order=tuple(ops), **ops)
+    view, of_image = (
+        make_joint_view(ignore=IGNORE, order=tuple(ops), **ops),
+        make_view("augment", order=tuple(ops), **ops),
+    )
 
     def view_and_expected(key):
         mask = resize_nearest(MASK[..., None], size=(8, 10))

@@ -89,7 +89,7 @@ def make_chain(
     return chain
 
 
-def make_view(group: str = "augment", /, *, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
+def make_view(group: str, /, *, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
     """A view of an image: the ops named in `order`, one after the other, as in `make_chain`, with its errors.
 
     Args:

@@ -6,7 +6,7 @@ params: the network's.  model_state: {"batch_stats": the network's}.
 import operator
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -25,17 +25,13 @@ from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Predict, Setup, Task, Tree
 from jaxcv.tasks.network import check_outputs, forward, make_init, make_normalize, make_prepare
 
-LOSSES = ("softmax", "sigmoid")
 
-
-def make(setup: Setup, *, loss: str = "softmax", label_smoothing: Decay = 0.0) -> Task:
+def make(setup: Setup, *, loss: Literal["softmax", "sigmoid"] = "softmax", label_smoothing: Decay = 0.0) -> Task:
     """A classifier into the classes of the data.
 
     loss: `softmax`, cross-entropy over the classes; `sigmoid`, binary cross-entropy of each class by itself, or of the
     second of two classes.  label_smoothing: the share of a target that is spread over all classes.
     """
-    if loss not in LOSSES:
-        raise ConfigError(f"config.task.loss={loss!r} is unknown; choose {' or '.join(LOSSES)}.")
     classes = len(setup.info.classes)
     if classes == 1:
         only = f"the images of {setup.info.name} have one class alone, {setup.info.classes[0]!r}"
@@ -76,7 +72,7 @@ def make_augment(info: Any, *, mix: Mapping | None = None, **ops: Any) -> Augmen
 
     ops: the operations on each image, as of `make_view`.  mix: options of `mixup_or_cutmix`; empty: neither.
     """
-    view, normalize = make_view(**ops), make_normalize(info)
+    view, normalize = make_view("augment", **ops), make_normalize(info)
     classes = len(info.classes)
 
     def augment(key: jax.Array, batch: Batch) -> dict[str, jax.Array]:

@@ -27,7 +27,7 @@ def make(setup: Setup) -> Task:
     """A classifier that trains on `labels`, uint8 (b, classes), by binary cross-entropy, averaged over the classes."""
     classes = len(setup.info.classes)
     model = setup.make_model(classes)
-    augment = make_views({"image": make_view(**setup.augment)}, mean=setup.info.mean, std=setup.info.std)
+    augment = make_views({"image": make_view("augment", **setup.augment)}, mean=setup.info.mean, std=setup.info.std)
     classify = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss="sigmoid")
 
     def per_example(logits: jax.Array, labels: jax.Array) -> jax.Array:
