@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxcv.errors import DataError, UserError
+from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import Experiment, build, check_contract
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
@@ -39,6 +39,8 @@ def run(
     should_stop: whether the run should stop; it then saves, prints how to resume, and returns {}.  override: resumes
     although config or data have changed. Returns the reported values. Raises UserError for mistakes of the user.
     """
+    if "sweep" in config:
+        raise ConfigError(f"this config has a sweep of {len(config.sweep.rows)} rows; run them all with jaxcv sweep.")
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
     with folder.report_full_disk(), ExitStack() as stack:
@@ -55,7 +57,8 @@ def run(
             checkpoints.wait()
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.data.total_steps}, which is saved"
-            print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
+            print(f"Stopped {'before the first step' if step is None else where}.")
+            print(f"To resume, run the same command again: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
                     draw_curves(folder)
