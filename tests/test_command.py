@@ -294,6 +294,12 @@ def test_a_config_is_loaded_by_name_with_values(monkeypatch, tmp_path):
         load_config(None)
 
 
+def test_a_config_with_a_sweep_is_not_trained(tmp_path):
+    with pytest.raises(ConfigError, match="this config has a sweep of 5 rows; run them all with jaxcv sweep"):
+        train.run(load_config("fashion_mnist:ablation"), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_package_offers_its_functions_and_loads_no_jax():
     assert jaxcv.build is experiment.build and jaxcv.train is train.run and jaxcv.load_config is load_config
     assert callable(jaxcv.load_run) and {*jaxcv.__all__} < {*dir(jaxcv)}
