@@ -15,7 +15,7 @@ try:
     from jaxcv.store.stop import on_signals
     from jaxcv.tools import command, flags
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the folder above {__file__} first.")
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:

@@ -71,8 +71,8 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     try:
         args, unknown = parser.parse_known_args(others)
     except ArgumentError as error:
-        lacks = error.message == "expected one argument"
-        raise UserError(f"{error.argument_name}{' needs a value' if lacks else error.message}.") from None
+        message = f"{error.argument_name} {error.message}.".replace(" =", "=")
+        raise UserError(message.replace("expected one argument", "needs a value")) from None
     if "config" not in args:
         unknown += [KEY + key for key, _ in overrides]
     if unknown and not args.help:
