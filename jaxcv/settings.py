@@ -91,6 +91,8 @@ class Settings(NamedTuple):
 
 def read_settings(config: ConfigDict) -> Settings:
     """The settings of a config. Raises ConfigError for a key that is missing, unknown, or outside of its range."""
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"a config is what jaxcv.load_config returns, not a {type(config).__name__}.")
     for name in (*GROUPS[:-1], *config):
         if name not in config:
             raise ConfigError(

@@ -83,6 +83,7 @@ def rows(root: Path) -> Iterator[tuple[str, list[str]]]:
 
 def of_the_command_line() -> Iterator[tuple[str, list[str]]]:
     yield "no config", ["main.py"]
+    yield "sweep without its data", ["sweep.py", "--config=fashion_mnist:ablation,tiny"]
     yield "training of a sweep", ["main.py", "--config=fashion_mnist:ablation"]
     yield "config file that is not there", ["main.py", "--config=configs/bjol.py"]
     yield "config name that is not there", ["main.py", "--config=bjol"]
