@@ -34,9 +34,7 @@ def run(args: Namespace) -> None:
     from jaxcv.store import processes
 
     processes.join(args.coordinator, args.num_processes, args.process_id)
-    workdir = command.workdir(args)
-    print(f"Workdir: {workdir}", flush=True)
-    train.run(config, workdir, should_stop=should_stop, override=args.override)
+    train.run(config, command.workdir(args), should_stop=should_stop, override=args.override)
 
 
 main = partial(command.run, run, doc=__doc__, add_flags=add_flags, workdir=command.workdir)

@@ -94,6 +94,7 @@ def _go(run: Run) -> dict[str, float]:
     checkpoints.check_space(abstract, saves=1 if step else KEPT + 1)
     if state is None:
         state = begin(run, named_weights(run))
+    print(f"Workdir: {run.folder}")
     evaluation = make_evaluation(run.experiment, run.should_stop)
     with run.folder.open_log(step=-1 if step is None else step) if is_first() else no_log() as log:
         state = _train(run, log, evaluation, state)
