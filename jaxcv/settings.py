@@ -91,9 +91,13 @@ class Settings(NamedTuple):
 
 def read_settings(config: ConfigDict) -> Settings:
     """The settings of a config. Raises ConfigError for a key that is missing, unknown, or outside of its range."""
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"a config is what jaxcv.load_config returns, not a {type(config).__name__}.")
     for name in (*GROUPS[:-1], *config):
         if name not in config:
-            raise ConfigError(f"config.{name} is missing; every experiment has it.")
+            raise ConfigError(
+                f"config.{name} is missing; every experiment has it. A network alone is for jaxcv summary."
+            )
         if isinstance(config[name], ConfigDict) and name not in GROUPS:
             raise ConfigError(f"config has no group {name!r}; {nearest(name, GROUPS)}")
     data = {name: value for name, value in config.data.items() if name in Reading._fields}

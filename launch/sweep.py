@@ -29,7 +29,10 @@ def run(args: Namespace) -> None:
         raise ConfigError("this config has no sweep; run it with jaxcv train.")
     from jaxcv.tools import sweep
 
-    sweep.run(config, command.workdir(args), should_stop=should_stop)
+    workdir = command.workdir(args)
+    sweep.run(config, workdir, should_stop=should_stop)
+    if (workdir / "table.md").exists():
+        print(f"Table of the finished runs: {workdir / 'table.md'}")
 
 
 main = partial(command.run, run, doc=__doc__, add_flags=add_flags, workdir=command.workdir)

@@ -2,7 +2,8 @@
 
 python tests/bad_inputs.py [--only=WORD]
 
-Every row must end in a non-zero exit and one line on stderr, without a traceback; the exit code is 1 if one does not.
+Every row must end in a non-zero exit and one line on stderr, without a traceback, and leave no workdir behind; the exit
+code is 1 if one does not.
 """
 
 import argparse
@@ -50,21 +51,21 @@ def main() -> None:
                 continue
             said, good = answer(command, root)
             count, failures = count + 1, failures + (not good)
-            print(f"| {title} | {'' if good else '**NOT ONE LINE** '}{said} |", flush=True)
-    print(f"\n{count} mistakes, {failures} not answered by one line and a non-zero exit")
+            print(f"| {title} | {'' if good else '**NOT ONE LINE, OR A WORKDIR** '}{said} |", flush=True)
+    print(f"\n{count} mistakes, {failures} not answered by one line and a non-zero exit, or with a workdir left")
     raise SystemExit(bool(failures))
 
 
 def answer(command: list[str], root: Path) -> tuple[str, bool]:
-    """What a command says on stderr, and whether that is one line after which it ends with an error."""
+    """What a command says on stderr, and whether that is one line, after which it ends with an error and no workdir."""
     script, *flags = command
+    workdir = root / "runs/refused"
     if script in ("main.py", "sweep.py") and not any(flag.startswith("--workdir") for flag in flags):
-        workdir = root / "run"
-        shutil.rmtree(workdir, ignore_errors=True)
         flags = [*flags, f"--workdir={workdir}"]
     code, _, err = runs.run(script, *flags)
     lines = err.strip().splitlines()
-    good = code not in (0, None) and len(lines) == 1 and lines[0].startswith("error: ")
+    good = code not in (0, None) and len(lines) == 1 and lines[0].startswith("error: ") and not workdir.parent.exists()
+    shutil.rmtree(workdir.parent, ignore_errors=True)
     return "<br>".join(lines).replace(str(root), "DIR").replace("|", "\\|").removeprefix("error: "), good
 
 
@@ -82,6 +83,8 @@ def rows(root: Path) -> Iterator[tuple[str, list[str]]]:
 
 def of_the_command_line() -> Iterator[tuple[str, list[str]]]:
     yield "no config", ["main.py"]
+    yield "sweep without its data", ["sweep.py", "--config=fashion_mnist:ablation,tiny"]
+    yield "training of a sweep", ["main.py", "--config=fashion_mnist:ablation"]
     yield "config file that is not there", ["main.py", "--config=configs/bjol.py"]
     yield "config name that is not there", ["main.py", "--config=bjol"]
     yield "config name of nothing", ["main.py", "--config=zzz"]

@@ -290,6 +290,29 @@ def test_a_workdir_whose_checkpoints_could_not_be_read_is_refused(tmp_path, name
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "error", "stays"),
+    [
+        ("figures/views.png", "", UserError, False),
+        ("metrics.jsonl", '{"step": 0, "val/loss": 1.0}', UserError, False),
+        ("metrics.jsonl", '{"step": 1, "train/loss": 1.0}', UserError, True),
+        ("checkpoints/2/digests.json", "", UserError, True),
+        ("config.json", "", KeyError, True),  # a bug, whose traceback is kept there
+    ],
+)
+def test_a_refused_run_leaves_nothing(file, text, error, stays, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/mine.txt").write_text("")
+    for path in (tmp_path / "runs/new", tmp_path / "old"):
+        with pytest.raises(error), Folder(path).locked():
+            (path / file).parent.mkdir(parents=True, exist_ok=True)
+            (path / file).write_text(text)
+            raise error
+        assert (path / file).exists() == stays
+    assert (tmp_path / "runs").exists() == stays and (tmp_path / "old/mine.txt").exists()
+    assert stays or len(list((tmp_path / "old").iterdir())) == 1
+
+
 def test_a_workdir_has_one_run_at_a_time(tmp_path):
     code = f"from jaxcv.store.folder import Folder\nwith Folder({str(tmp_path)!r}).locked(): pass"
     with Folder(tmp_path).locked():

@@ -255,10 +255,19 @@ def test_a_sweep_names_the_row_that_cannot_be_set(config, tmp_path):
         sweep.run(one, tmp_path)
 
 
+def test_a_sweep_whose_runs_are_all_refused_leaves_nothing(config, tmp_path):
+    one = config.copy_and_resolve_references()
+    one.data.dir = "/nowhere"
+    with pytest.raises(UserError, match="2 of 2 runs failed"):
+        sweep.run(one, tmp_path / "sweep")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_best_metric_must_exist(config, tmp_path):
     one = ConfigDict({name: value for name, value in config.items() if name != "sweep"}).copy_and_resolve_references()
     one.eval.best = "val/acuracy"
     with pytest.raises(
         ConfigError, match=r"config.eval.best='val/acuracy' is no metric .* did you mean 'val/accuracy'"
     ):
-        train.run(one, tmp_path)
+        train.run(one, tmp_path / "run")
+    assert not list(tmp_path.iterdir())  # although the network was evaluated by then

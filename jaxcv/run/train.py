@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from jaxcv.contract import check_contract
-from jaxcv.errors import DataError, UserError
+from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
@@ -40,6 +40,8 @@ def run(
     should_stop: whether the run should stop; it then saves, prints how to resume, and returns {}.  override: resumes
     although config or data have changed. Returns the reported values. Raises UserError for mistakes of the user.
     """
+    if "sweep" in config:
+        raise ConfigError(f"this config has a sweep of {len(config.sweep.rows)} rows; run them all with jaxcv sweep.")
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
     with folder.report_full_disk(), ExitStack() as stack:
@@ -56,7 +58,8 @@ def run(
             checkpoints.wait()
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.data.total_steps}, which is saved"
-            print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
+            print(f"Stopped {'before the first step' if step is None else where}.")
+            print(f"To resume, run the same command again: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
                     draw_curves(folder)
@@ -92,6 +95,7 @@ def _go(run: Run) -> dict[str, float]:
     checkpoints.check_space(abstract, saves=1 if step else KEPT + 1)
     if state is None:
         state = begin(run, named_weights(run))
+    print(f"Workdir: {run.folder}")
     evaluation = make_evaluation(run.experiment, run.should_stop)
     with run.folder.open_log(step=-1 if step is None else step) if is_first() else no_log() as log:
         state = _train(run, log, evaluation, state)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from jaxcv.store.folder import FULL, Folder
 from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
 from jaxcv.task import Tree
 
+# Orbax warns of a file that it does not need: its checkpoints here have digests instead.
+getLogger("absl").addFilter(lambda record: "Metadata file does not exist" not in record.getMessage())
 KEPT = 3  # checkpoints: the latest two and the best
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Folder:
     def locked(self) -> Iterator[None]:
         """Creates the folder and locks it; the lock ends with the process, however that ends.
 
+        A UserError before the run has logged a training step or saved a checkpoint removes what was made here since.
         Raises UserError if the folder cannot be created or written to, if another run has locked it, or if checkpoints
         saved there could not be read again.
         """
@@ -51,6 +52,8 @@ class Folder:
             raise UserError(
                 f"--workdir={self.path.absolute()} has a {min(found)} in it, which breaks checkpoints; name another."
             )
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        before = {*self.path.glob("*")}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = self._lock.open("a+")
@@ -70,7 +73,21 @@ class Folder:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            yield
+            try:
+                yield
+            except UserError:
+                if not self._has_trained():
+                    for path in {*self.path.glob("*")} - before:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    with suppress(OSError):  # a folder above it that something else is in by now
+                        for path in missing:
+                            path.rmdir()
+                raise
+
+    def _has_trained(self) -> bool:
+        """Whether a run here has saved a checkpoint or logged a training step."""
+        logged = self.metrics.read_bytes() if self.metrics.exists() else b""
+        return any(self.checkpoints.glob("[0-9]*")) or b'"train/' in logged
 
     @contextmanager
     def report_full_disk(self) -> Iterator[None]:

@@ -70,6 +70,8 @@ def write(config: ConfigDict, workdir: Path) -> None:
         if result := folder.read_result():
             results[name].append(result | {"arrays": folder.read_result_arrays()})
             evaluated[name].append(_by_epoch(folder, metric))
+    if not any(results.values()):
+        return  # all were refused, and a refused run leaves nothing
     classes: list[str] = next((result["classes"] for runs in results.values() for result in runs), [])
     sweeps.write(results, workdir, metrics=sweep.metrics, reference=dict(sweep.reference), classes=classes)
     sweeps.write_epochs(evaluated, workdir, metric=metric, epochs=sweep.get("epochs", ()))
