@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 
 import jax
@@ -13,7 +13,7 @@ from jaxcv.errors import DataError, UserError
 from jaxcv.experiment import Experiment, build, check_contract
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
-from jaxcv.run.begin import begin, named_weights
+from jaxcv.run.begin import begin, named_weights, notes
 from jaxcv.run.evaluate import Evaluation, make_evaluation
 from jaxcv.run.finish import draw_curves, finish
 from jaxcv.run.monitor import Monitor
@@ -32,12 +32,18 @@ from jaxcv.task import Tree
 
 
 def run(
-    config: ConfigDict, workdir: str | os.PathLike, *, should_stop: Callable[[], bool] = never, override: bool = False
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    *,
+    should_stop: Callable[[], bool] = never,
+    override: bool = False,
+    chosen: Collection[str] = (),
 ) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
 
     should_stop: whether the run should stop; it then saves, prints how to resume, and returns {}.  override: resumes
-    although config or data have changed. Returns the reported values. Raises UserError for mistakes of the user.
+    although config or data have changed.  chosen: keys that were set for this run ("optim.lr"): those without an effect
+    are told. Returns the reported values. Raises UserError for mistakes of the user.
     """
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
@@ -48,7 +54,7 @@ def run(
             stack.enter_context(folder.locked())
             folder.clean()
         checkpoints = stack.enter_context(closing(Checkpoints(folder)))
-        run = Run(config, folder, experiment, checkpoints, should_stop, override)
+        run = Run(config, folder, experiment, checkpoints, should_stop, override, chosen)
         try:
             return _go(run)
         except Stopped:
@@ -78,7 +84,7 @@ def _go(run: Run) -> dict[str, float]:
     """Begins or resumes, trains and finishes. Raises Stopped when the run should stop, once its state is saved."""
     if run.should_stop():
         raise Stopped
-    for note in run.experiment.notes:
+    for note in notes(run):
         print(note)
     checkpoints, abstract = run.checkpoints, run.experiment.compiled.abstract
     accept = guard(run) if broadcast_from_first(checkpoints.latest() is not None) else None
