@@ -47,7 +47,7 @@ def call(function: Callable, options: Mapping[str, Any], *, group: str, **given:
     return function(**given, **options)
 
 
-_TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 
 
 def check_value(value: Any, annotation: Any, key: str) -> None:
@@ -65,10 +65,10 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
     elif get_origin(annotation) is Literal:
         if value not in options:
             raise ConfigError(f"{key}={value!r} is unknown; {nearest(str(value), list(map(str, options)))}")
-    elif annotation in _TYPES:
+    elif annotation in TYPES:
         wanted = (int, float) if annotation is float else annotation
         if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):
-            raise ConfigError(f"{key}={value!r} must be {_TYPES[annotation]}.")
+            raise ConfigError(f"{key}={value!r} must be {TYPES[annotation]}.")
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -137,7 +137,7 @@ def test_the_help_of_a_config_shows_variants_and_values(jaxcv_says):
         ),
         (
             ["preview", "--config=byol", "--config.optim.lr", "fast"],
-            "flag --config.optim.lr=fast: could not convert string to float: 'fast'",
+            "--config.optim.lr=fast must be a number.",
         ),
     ],
 )

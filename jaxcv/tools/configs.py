@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from jaxcv.config import nearest
+from jaxcv.config import TYPES, nearest
 from jaxcv.errors import ConfigError
 
 FOLDER = Path(str(files("jaxcv.configs")))  # configs/ of a checkout
@@ -28,7 +28,8 @@ def load_config(name: str, overrides: Mapping[str, Any] | None = None, /, **more
     name: a config of this package or the path of a file, followed by :VARIANT,... unless it is the default: "byol",
     "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3}; top-level keys may also be
     keywords: seed=1. Raises ConfigError for an unknown config, variant or key, naming the nearest, and for a value of
-    another type than the one it replaces. An option of a part that the config does not spell out can be set, too.
+    another type than the one it replaces. An option of a part that the config does not spell out can be set, too; a
+    duration in steps, NAME_steps, takes the place of NAME_epochs, and the other way round.
     """
     config = _read(name)
     values = {**(overrides or {}), **more}
@@ -59,7 +60,23 @@ def override(config: ConfigDict, overrides: Sequence[tuple[str, str | None]]) ->
         config_flags.DEFINE_config_dict("config", config, flag_values=flag_values, sys_argv=arguments)
         flag_values(["", *arguments])
     except (flags.Error, TypeError, ValueError) as error:
+        for key, text in overrides:
+            group, _, name = key.rpartition(".")
+            _check_text((_get(config, group) if group else config).get_type(name), text, f"--config.{key}")
         raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _check_text(wanted: type, text: str | None, flag: str) -> None:
+    """Raises ConfigError for a text that is no bool, int or float where that is `wanted`."""
+    good = text is None or wanted not in (bool, int, float)
+    if wanted is bool:
+        good = good or text.lower() in ("true", "false", "t", "f", "1", "0")
+    elif not good:
+        with suppress(ValueError):
+            wanted(text)
+            good = True
+    if not good:
+        raise ConfigError(f"{flag}={text} must be {TYPES[wanted]}.")
 
 
 def available() -> dict[str, str]:
@@ -191,6 +208,9 @@ def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
                     place[each] = ConfigDict()
                 place = place[each]
             place[name] = placeholder(kind) if default in (None, REQUIRED) else default
+            other = name.replace("_steps", "_epochs") if "_steps" in name else name.replace("_epochs", "_steps")
+            if other != name and other in place and f"{group}.{other}" not in keys:
+                del place[other]  # a duration in steps takes the place of that in epochs
 
 
 def _suggestion(key: tuple[str, ...], known: Sequence[tuple[str, ...]]) -> str:
