@@ -34,7 +34,8 @@ def run(args: Namespace) -> None:
     from jaxcv.store import processes
 
     processes.join(args.coordinator, args.num_processes, args.process_id)
-    train.run(config, command.workdir(args), should_stop=should_stop, override=args.override)
+    chosen = [key for key, _ in args.overrides]
+    train.run(config, command.workdir(args), should_stop=should_stop, override=args.override, chosen=chosen)
 
 
 main = partial(command.run, run, doc=__doc__, add_flags=add_flags, workdir=command.workdir)

@@ -10,7 +10,7 @@ import runs
 from jaxcv.config import call, check_value
 from jaxcv.errors import ConfigError
 from jaxcv.ranges import Count, Decay, NonNegative, Positive, PositiveCount, Range, Share
-from jaxcv.settings import read_settings
+from jaxcv.settings import read_settings, without_effect
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,16 @@ def test_settings_out_of_range(key, value, message):
     with pytest.raises(ConfigError) as error:
         read_settings(config)
     assert str(error.value).startswith(message)
+
+
+def test_keys_without_an_effect_are_told():
+    config = runs.load_config("fashion_mnist", "tiny")
+    keys = ["optim.lr", "optim.adam.b1", "optim.sgd.momentum", "init_allow", "eval.tile", "augment.flip.p"]
+    optim = "config.optim.name is 'sgd', config.optim.schedule is 'cosine'"
+    assert without_effect(config, keys) == [
+        f"config.optim.adam.b1 has no effect: {optim}.",
+        "config.init_allow has no effect: config.init_from is ''.",
+        "config.eval.tile has no effect: config.task.name is 'classify'.",
+    ]
+    config.optim.name, config.init_from = "adam", "weights.pth"
+    assert without_effect(config, ["optim.adam.b1", "init_allow"]) == []

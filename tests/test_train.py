@@ -93,7 +93,7 @@ def test_a_finished_run_is_told_again(whole, tmp_path, cache):
         ),
         (
             ["--config.optim.lr=fast"],
-            "flag --config.optim.lr=fast: could not convert string to float: 'fast'",
+            "--config.optim.lr=fast must be a number.",
         ),
         (
             ["--config.train.batch_size=5000"],

@@ -148,6 +148,7 @@ def source(
     photos = read_annotations(root / name, tuple(groups))
     if not photos:
         raise DataError(f"{root / name} has no object of {', '.join(groups)}")
+    found = len(photos)
     photos = split_examples(split, photos, val_folder=val_folder, holdout=holdout)
     files = [root / photo_folder / photo.file for photo in photos]
     for file in files:
@@ -160,4 +161,6 @@ def source(
     )
     decode = functools.partial(_decode, folder=root / photo_folder, height=height, width=width)
     names, contents = [Path(photo.file).stem for photo in photos], [digest[file] for file in files]
-    return Files(names, photos, decode, info, contents=contents, cache_bytes=cache_bytes)
+    left_out = {"without an object of data.groups": sum(1 for _ in (root / photo_folder).iterdir()) - found}
+    about = {"contents": contents, "files": files, "left_out": left_out}
+    return Files(names, photos, decode, info, **about, cache_bytes=cache_bytes)

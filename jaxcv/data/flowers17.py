@@ -16,6 +16,7 @@ from PIL import Image
 from jaxcv.data.contents import digests, identities
 from jaxcv.data.files import Files, find
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch
+from jaxcv.data.masks import orientation
 from jaxcv.data.source import Info, check_split, fingerprint, voc_palette
 from jaxcv.errors import DataError
 from jaxcv.ranges import Count, PositiveCount
@@ -51,6 +52,8 @@ def read_splits(path: Path, names: Sequence[str]) -> list[int]:
 
 def _decode(pair: tuple[Path, Path], *, height: int, width: int) -> dict[str, np.ndarray]:
     image, trimap = pair
+    if orientation(image) != 1:
+        raise DataError(f"{image} is turned by its EXIF tag, {trimap.name} is not; save it upright, without the tag")
     return {"image": stretch(open_image(image), height, width), "mask": read_trimap(trimap, height, width)}
 
 
@@ -96,4 +99,6 @@ def source(
     info = info._replace(fingerprint=fingerprint(identities(root, files, digest)))
     decode = functools.partial(_decode, height=height, width=width)
     contents = [digest[image] for image, _ in pairs.values()]
-    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)
+    images, left_out = [image for image, _ in pairs.values()], {"without a trimap": len(names) - len(pairs)}
+    about = {"contents": contents, "files": images, "left_out": left_out}
+    return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

@@ -10,7 +10,7 @@ training folder, sorted by name (numbers by value).
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +67,18 @@ def image_files(
     *,
     targets: Sequence[dict[str, np.ndarray]] = (),
     contents: Sequence[str] = (),
+    left_out: Mapping[str, int] | None = None,
     cache_bytes: Count = 0,
 ) -> Files:
     """A source of `files`, named by their paths below `folder`; messages mention `split`.
 
-    targets: for each file what its example has besides the image, if anything.  contents: see `Files`.
+    targets: for each file what its example has besides the image, if anything.  contents, left_out: see `Files`.
     """
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", file, targets[i] if targets else {}) for i, file in enumerate(files)]
     decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
-    return Files(names, items, decode_item, info, contents=contents, cache_bytes=cache_bytes)
+    about = {"contents": contents, "files": files, "left_out": left_out}
+    return Files(names, items, decode_item, info, **about, cache_bytes=cache_bytes)
 
 
 def _decode(item: tuple[str, Path, dict], *, size: PositiveCount, channels: int) -> dict[str, np.ndarray]:
@@ -192,9 +194,8 @@ def source(
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
     targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
     contents = [digest[file] for file in files]
-    return image_files(
-        split, root / image_folder, files, info, targets=targets, contents=contents, cache_bytes=cache_bytes
-    )
+    about = {"targets": targets, "contents": contents, "left_out": {k: n for k, n in found.left_out.items() if n}}
+    return image_files(split, root / image_folder, files, info, **about, cache_bytes=cache_bytes)
 
 
 def _targets(labels: Sequence[Sequence[str]], classes: Sequence[str], *, several: bool) -> list[dict[str, np.ndarray]]:

@@ -7,6 +7,7 @@ colours.
 import functools
 import itertools
 import re
+from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from jaxcv.data.contents import digests, identities
 from jaxcv.data.files import Files, find, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, image_info, no_images, open_image, stretch_pair
+from jaxcv.data.labels import tell_left_out
 from jaxcv.data.masks import FORMATS, OTHER, black_and_white, fit, read_mask
 from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
@@ -33,7 +35,8 @@ def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tupl
             missing = f"mask {root / mask}.png" if name in images else f"image {root / image}.jpg, .jpeg, .png or .webp"
             partner = (images | masks).get(name)
             why = f"the partner of {partner}" if partner else f"which {names} names"
-            raise DataError(f"there is no {missing.replace('*', name)}, {why}")
+            hint = "; data.mask says how masks are named" if name in images else ""
+            raise DataError(f"there is no {missing.replace('*', name)}, {why}{hint}")
     return {name: (images[name], masks[name]) for name in chosen}
 
 
@@ -48,6 +51,12 @@ def _scan(template: Path, suffixes: Container[str]) -> dict[str, Path]:
                 raise DataError(f"{files[match[1]]} and {path.name} have the same name; only one can be meant")
             files[match[1]] = path
     return files
+
+
+def _unused(folder: Path, used: Container[Path]) -> dict[str, int]:
+    """How many files in `folder` are not used, by their suffix."""
+    files = [path for path in folder.iterdir() if path.is_file() and path not in used]
+    return dict(Counter("hidden" if x.name.startswith(".") else x.suffix or "without a suffix" for x in files))
 
 
 def _read_names(path: Path) -> list[str]:
@@ -159,6 +168,8 @@ def source(
     image, mask, names = (text.replace("{folder}", pair_folder) for text in (image, mask, names))
     root = find(dir, folder, [str(Path(image).parent), str(Path(mask).parent)])
     named = list(_find_pairs(root, image, mask, names).items())
+    left_out = _unused((root / image).parent, {file for _, pair in named for file in pair})
+    info = info._replace(notes=tuple(tell_left_out((root / image).parent, left_out)))
     pairs = dict(split_examples(split, named, val_folder=val_folder, holdout=holdout))
     if len(classes) == 2 and not remap and not colors:
         # The training masks decide for every split: a few others might have no pixel of the second class.
@@ -178,4 +189,5 @@ def source(
     info = info._replace(fingerprint=fingerprint([*identities(root, files, digest), labels]))
     decode = functools.partial(_decode, height=height, width=width, table=table, colors=colors, threshold=threshold)
     contents = [digest[image] for image, _ in pairs.values()]
-    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)
+    about = {"contents": contents, "files": [image for image, _ in pairs.values()], "left_out": left_out}
+    return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

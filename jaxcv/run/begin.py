@@ -13,10 +13,10 @@ from jaxcv.models.weights import check_rows, summarize
 from jaxcv.optim.parameters import digest, matches
 from jaxcv.prng import stream
 from jaxcv.report import figures
-from jaxcv.run.pretrained import fit_weights
+from jaxcv.run.pretrained import fit_weights, from_scratch
 from jaxcv.run.run import Run
+from jaxcv.settings import without_effect
 from jaxcv.step import TrainState
-from jaxcv.store.folder import Folder
 from jaxcv.store.manifest import manifest
 from jaxcv.store.processes import is_first
 from jaxcv.task import Tree
@@ -43,11 +43,14 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
     state = experiment.compiled.init(put(experiment.mesh, batch), weights)
+    if scratch := "" if weights else from_scratch(run.config):
+        print(f"This run begins {scratch}.")
     if frozen := frozen_digest(run.experiment, state):
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
-        run.folder.write_manifest({**describe(experiment, run.folder), "frozen_sha256": frozen, "data_report": report})
+        facts = {"frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
+        run.folder.write_manifest({**describe(run), **facts})
         _plot_start(run, batch)
     return state
 
@@ -63,14 +66,20 @@ def frozen_digest(experiment: Experiment, state: TrainState) -> str:
     return digest(state.params, matches(state.params, patterns)) if patterns else ""
 
 
-def describe(experiment: Experiment, folder: Folder) -> dict:
+def notes(run: Run) -> list[str]:
+    """What a user should know before the first step, a sentence each."""
+    return [*run.experiment.notes, *without_effect(run.config, run.chosen)]
+
+
+def describe(run: Run) -> dict:
     """The manifest of a run that begins or resumes now."""
+    experiment = run.experiment
     data = experiment.data
     fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=folder.path)
+    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=run.folder.path)
     info = experiment.info._asdict()  # makes the network usable without the data
-    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch}
+    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch, "notes": notes(run)}
 
 
 def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np.ndarray]:

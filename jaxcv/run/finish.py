@@ -87,6 +87,8 @@ def _print_table(run: Run, result: Mapping) -> None:
     title = f"{run.folder}: {result['step']} steps"
     if result["reported_step"] != result["step"]:
         title += f", the best after {result['reported_step']}"
+    if scratch := run.folder.read_manifest().get("from_scratch"):
+        title += f"; {scratch}"
     values, sources = result["values"], run.experiment.data.sources
     if sources["val"].info.fingerprint == sources["test"].info.fingerprint:
         title += "; val and test are the same images, shown as test"

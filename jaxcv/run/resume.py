@@ -18,7 +18,7 @@ def guard(run: Run) -> Callable[[], None]:
     new manifest, and keeps the old ones beside them with a number.
     """
     folder, override = run.folder, run.override
-    config, manifest = json.loads(run.config.to_json()), describe(run.experiment, folder)
+    config, manifest = json.loads(run.config.to_json()), describe(run)
     old_config, old_manifest = _read(folder.read_config, override), _read(folder.read_manifest, override)
     if versions := changes(made_with(old_manifest), made_with(manifest)):
         print(f"Since this run began, {'; '.join(versions)}: its results may differ in the last bits.")
@@ -28,14 +28,16 @@ def guard(run: Run) -> Callable[[], None]:
         print(f"Changed since this run began, without an effect on its results: {', '.join(harmless)}.")
     data = changes(old_manifest.get("data", {}), manifest["data"])
 
+    print(f"The data {'have changed' if data else 'are unchanged'} since this run began.")
+
     def accept() -> None:
         if not is_first():
             return
         if different or data:
-            frozen = {name: old_manifest[name] for name in ("frozen_sha256",) if name in old_manifest}
+            began = {name: old_manifest[name] for name in ("frozen_sha256", "from_scratch") if name in old_manifest}
             folder.write_config(config, keep=True)
             report = data_report(run.experiment)
-            folder.write_manifest({**manifest, **frozen, "data_report": report}, keep=True)
+            folder.write_manifest({**manifest, **began, "data_report": report}, keep=True)
         elif harmless:
             folder.write_config(config)
 

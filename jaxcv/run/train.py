@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, nullcontext, suppress
 
 import jax
@@ -14,7 +14,7 @@ from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
-from jaxcv.run.begin import begin, named_weights
+from jaxcv.run.begin import begin, named_weights, notes
 from jaxcv.run.evaluate import Evaluation, make_evaluation
 from jaxcv.run.finish import draw_curves, finish
 from jaxcv.run.monitor import Monitor
@@ -33,12 +33,18 @@ from jaxcv.task import Tree
 
 
 def run(
-    config: ConfigDict, workdir: str | os.PathLike, *, should_stop: Callable[[], bool] = never, override: bool = False
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    *,
+    should_stop: Callable[[], bool] = never,
+    override: bool = False,
+    chosen: Collection[str] = (),
 ) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
 
     should_stop: whether the run should stop; it then saves, prints how to resume, and returns {}.  override: resumes
-    although config or data have changed. Returns the reported values. Raises UserError for mistakes of the user.
+    although config or data have changed.  chosen: keys that were set for this run ("optim.lr"): those without an effect
+    are told. Returns the reported values. Raises UserError for mistakes of the user.
     """
     if "sweep" in config:
         raise ConfigError(f"this config has a sweep of {len(config.sweep.rows)} rows; run them all with jaxcv sweep.")
@@ -51,7 +57,7 @@ def run(
             stack.enter_context(folder.locked())
             folder.clean()
         checkpoints = stack.enter_context(closing(Checkpoints(folder)))
-        run = Run(config, folder, experiment, checkpoints, should_stop, override)
+        run = Run(config, folder, experiment, checkpoints, should_stop, override, chosen)
         try:
             return _go(run)
         except Stopped:
@@ -82,7 +88,7 @@ def _go(run: Run) -> dict[str, float]:
     """Begins or resumes, trains and finishes. Raises Stopped when the run should stop, once its state is saved."""
     if run.should_stop():
         raise Stopped
-    for note in run.experiment.notes:
+    for note in notes(run):
         print(note)
     checkpoints, abstract = run.checkpoints, run.experiment.compiled.abstract
     accept = guard(run) if broadcast_from_first(checkpoints.latest() is not None) else None

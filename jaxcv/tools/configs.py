@@ -29,7 +29,8 @@ def load_config(name: str | Path, overrides: Mapping[str, Any] | None = None, /,
     "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3} or {"optim": {"lr": 1e-3}},
     which leaves the group's other keys as they are; top-level keys may also be keywords: seed=1. Raises ConfigError for
     an unknown config, variant or key, naming the nearest, and for a value of another type than the one it replaces. An
-    option of a part that the config does not spell out can be set, too.
+    option of a part that the config does not spell out can be set, too; a duration in steps, NAME_steps, takes the
+    place of NAME_epochs, and the other way round.
     """
     if not isinstance(name, str | Path):
         raise ConfigError(f"a config is named by text or a path, as in load_config('byol:tiny'), not by {name!r}.")
@@ -206,6 +207,9 @@ def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
                     place[each] = ConfigDict()
                 place = place[each]
             place[name] = placeholder(kind) if default in (None, REQUIRED) else default
+            other = name.replace("_steps", "_epochs") if "_steps" in name else name.replace("_epochs", "_steps")
+            if other != name and other in place and f"{group}.{other}" not in keys:
+                del place[other]  # a duration in steps takes the place of that in epochs
 
 
 def _suggestion(key: tuple[str, ...], known: Sequence[tuple[str, ...]]) -> str:
