@@ -199,6 +199,14 @@ def test_a_sweep_runs_every_row_writes_its_table_and_runs_nothing_twice(config, 
         assert (swept / name).stat().st_size > 1000
     before = {path: path.stat().st_mtime_ns for path in swept.rglob("metrics.jsonl")}
     sweep.run(config, swept)
+    other = config.copy_and_resolve_references()
+    other.optim.lr, other.data.workers = 0.5, 1
+    rows = [swept / name / "0" for name in ("baseline", "improved")]
+    both = rf"{rows[0]} holds a run of another config \(optim.lr: \S+ -> 0.5\); .*: {rows[0]}, {rows[1]}\."
+    with pytest.raises(UserError, match=both):
+        sweep.run(other, swept)
+    other.optim.lr = config.optim.lr
+    sweep.run(other, swept)  # the number of workers changes no result
     assert before == {path: path.stat().st_mtime_ns for path in swept.rglob("metrics.jsonl")}
 
 
