@@ -58,7 +58,7 @@ def run(
             print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
-                    draw_curves(folder)
+                    draw_curves(folder, folder.series())
             return {}
 
 
