@@ -1,5 +1,6 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,7 @@ def run(
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
     with folder.report_full_disk(), ExitStack() as stack:
+        stack.callback(give_memory_back)
         experiment = build(config)
         check_contract(experiment, name=config.task.name)
         if is_first():  # only now: a config that is refused leaves no folder behind
@@ -72,6 +74,12 @@ def start(config: ConfigDict, workdir: str | os.PathLike, experiment: Experiment
         if checkpoints.latest() is not None:
             raise UserError(f"{folder} already holds a run; name another --workdir.")
         checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
+
+
+def give_memory_back() -> None:
+    """Gives what is free to the system: compiling takes most of a gigabyte, which glibc would keep for this process."""
+    with suppress(OSError, AttributeError):  # there is another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _go(run: Run) -> dict[str, float]:
