@@ -247,7 +247,9 @@ def test_patience_ends_a_run_that_gets_no_better_and_going_on_changes_nothing(co
     one.optim.lr = 0.0  # but for the batch statistics nothing changes
     one.model.batch_norm = False
     one.train.update({"patience": 1, "total_epochs": 5.0})
+    arrays = len(jax.live_arrays())
     values = train.run(one, tmp_path)
+    assert len(jax.live_arrays()) <= arrays  # nothing on the devices outlives a run
     steps = [row["step"] for row in Folder(tmp_path).read_metrics() if "val/accuracy" in row]
     per_epoch = steps[1]
     assert steps == [0, per_epoch] and json.loads((tmp_path / "result.json").read_text())["step"] == per_epoch

@@ -149,8 +149,8 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Batches:
 
 @contextlib.contextmanager
 def _starting_workers() -> Iterator[None]:
-    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs. Nor do
-    they import this process's script, which would run once more where it has no main guard.
+    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs. Nor
+    do they import this process's script, which would run once more where it has no main guard.
 
     The signals reach this process through its other threads; what the script defines, grain pickles by value.
     """
