@@ -164,6 +164,23 @@ def test_curves_of_only_nan_are_drawn(tmp_path):
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
+def test_characters_without_a_glyph_are_numbers_and_do_not_warn(drawn, monkeypatch):
+    monkeypatch.setattr(style, "_characters", lambda: frozenset(map(ord, "a bc…U+0123456789ABCDEF")))
+    assert style.readable(" a\t猫b\n🐶") == "a U+732Bb U+1F436"
+    assert style.cut("a" * 99 + "猫", 1.0, 7).endswith("aaa…")
+    names = ["猫", "🐶", "a" * 99]
+    figures.confusion_matrix(np.eye(3), "x.png", classes=names)  # a warning is an error here
+    figures.class_bars(np.ones(3), "x.png", classes=names)
+    figures.group_bars({name: np.ones(3) for name in names}, "x.png", groups=names)
+    figures.compare_runs({name: ([1], [1]) for name in names}, "x.png", metric="猫")
+    figures.curves({"val/猫": (np.array([1]), np.array([1.0]))}, "x.png")
+    assert texts(drawn[0].axes[0].get_yticklabels())[:2] == ["U+732B", "U+1F436"]
+    for figure in drawn[2:4]:
+        assert texts(figure.legends[0].texts)[:2] == ["U+732B", "U+1F436"]
+        width = figure.bbox.width
+        assert all(box.x0 >= 0 and box.x1 <= width for box in extents(figure, figure.legends[0].texts))
+
+
 def test_no_metrics_is_said():
     with pytest.raises(DataError, match="no metrics"):
         figures.curves(series([{"step": 3, "time/x": 1.0}]), "x.png")

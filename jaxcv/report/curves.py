@@ -49,6 +49,8 @@ def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path
             axes.set_xlim(-0.02 * last_step, 1.02 * last_step)
             for split in sorted(metrics[name], key=_split_order):
                 _line(axes, *series[metrics[name][split]], colours[split])
+            if not any(np.isfinite(series[key][1]).any() for key in metrics[name].values()):
+                axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
             style.label_metric(axes.yaxis, name)
         handles = [Line2D([], [], color=colours[split], label=split) for split in splits if split]
         if handles:
@@ -79,11 +81,12 @@ def compare_runs(
         raise DataError(f"{path} cannot be plotted: no run has logged {metric} yet.")
     with style.drawing(path, 5.5, 3.4) as figure:
         axes = figure.subplots()
-        columns = style.legend_columns(list(runs), 5.0, style.LEGEND)
+        labels = [style.cut(name, 2 * style.NAME, style.LEGEND) for name in runs]
+        columns = style.legend_columns(labels, 5.0, style.LEGEND)
         colours = len(style.PALETTE)
-        for i, (name, (steps, values)) in enumerate(runs.items()):
+        for i, (label, (steps, values)) in enumerate(zip(labels, runs.values())):
             dash = _LINES[i // colours % len(_LINES)]
-            _line(axes, np.asarray(steps), np.asarray(values), style.PALETTE[i % colours], dash=dash, label=name)
+            _line(axes, np.asarray(steps), np.asarray(values), style.PALETTE[i % colours], dash=dash, label=label)
         axes.margins(x=0.02)
         style.label_metric(axes.yaxis, metric)
         _step_axis(axes)
