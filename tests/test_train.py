@@ -179,7 +179,7 @@ def test_memory_that_is_free_is_given_back():
         return int(Path("/proc/self/statm").read_text().split()[1])
 
     parts = [bytes(100_000) for _ in range(3000)]
-    parts, before = parts[-1:], resident()  # what is in use lies behind what is free
-    train.give_memory_back()
+    with train.memory_given_back():
+        parts, before = parts[-1:], resident()  # what is in use lies behind what is free
     assert before - resident() > 50_000, "of 75,000 pages that are free"
     assert len(parts) == 1

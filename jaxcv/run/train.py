@@ -4,7 +4,7 @@ import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 
 import jax
 from jax.sharding import Mesh
@@ -32,6 +32,17 @@ from jaxcv.store.stop import Stopped, never
 from jaxcv.task import Tree
 
 
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Compiling takes most of a gigabyte, which glibc would keep for this process: in the end the system gets it."""
+    try:
+        yield
+    finally:
+        with suppress(OSError, AttributeError):  # there is another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+@memory_given_back()
 def run(
     config: ConfigDict, workdir: str | os.PathLike, *, should_stop: Callable[[], bool] = never, override: bool = False
 ) -> dict[str, float]:
@@ -43,7 +54,6 @@ def run(
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
     with folder.report_full_disk(), ExitStack() as stack:
-        stack.callback(give_memory_back)
         experiment = build(config)
         check_contract(experiment, name=config.task.name)
         if is_first():  # only now: a config that is refused leaves no folder behind
@@ -74,12 +84,6 @@ def start(config: ConfigDict, workdir: str | os.PathLike, experiment: Experiment
         if checkpoints.latest() is not None:
             raise UserError(f"{folder} already holds a run; name another --workdir.")
         checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
-
-
-def give_memory_back() -> None:
-    """Gives what is free to the system: compiling takes most of a gigabyte, which glibc would keep for this process."""
-    with suppress(OSError, AttributeError):  # there is another C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _go(run: Run) -> dict[str, float]:
