@@ -202,7 +202,7 @@ def write_masks(
     _refuse_labels(labels)
     if not out or Path(out).suffix:
         raise UserError("give --out=DIR, a folder for the masks.")
-    (name, times), *_ = Counter(file.with_suffix("") for file in find_images(images)).most_common(1)
+    [(name, times)] = Counter(file.with_suffix("") for file in find_images(images)).most_common(1)
     if times > 1:
         raise DataError(f"{times} images are named {name}, and so would their masks be: rename all but one.")
     count = 0
