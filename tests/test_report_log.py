@@ -16,7 +16,7 @@ from jaxcv.errors import DataError
 from jaxcv.store import events
 from jaxcv.store.files import write_atomic, write_json
 from jaxcv.store.folder import Folder
-from jaxcv.store.log import open_log, read_metrics, series
+from jaxcv.store.log import Series, open_log, read_metrics
 
 EVENTS_GOLDEN = Path(__file__).parent / "goldens" / "events_tensorboardx.bin"
 OPENED = 1.7e9
@@ -127,6 +127,27 @@ def test_cut_back_keeps_bytes_and_times(tmp_path):
     assert event_file.read_bytes() == events_before
 
 
+def test_events_are_kept_where_they_fit_the_lines_and_made_anew_where_they_do_not(tmp_path, monkeypatch):
+    run(tmp_path, restored=-1, steps=20)
+    log, event_file = files(tmp_path)
+    whole, written = event_file.read_bytes(), []
+    monkeypatch.setattr(events, "scalars", lambda *event, make=events.scalars: written.append(event) or make(*event))
+    ends = events.record_ends(whole)
+    assert len(ends) == 1 + len(read_metrics(log)) and ends[-1] == len(whole)
+    for damaged, made in (
+        (whole, 1),  # the last one, to compare it
+        (whole[:-3], 2),
+        (whole + b"half", 1),
+        (whole[: ends[3]], len(ends) - 3),
+        (whole[: ends[3]] + bytes(40), len(ends) - 3),  # as a power cut may leave it
+        (whole[: ends[2]] + whole[ends[3] :], len(ends)),  # one line was deleted
+    ):
+        event_file.write_bytes(damaged)
+        written.clear()
+        open_log(log, event_file, step=20).close()
+        assert event_file.read_bytes() == whole and len(written) == made
+
+
 def test_a_new_run_drops_what_was_there(tmp_path):
     run(tmp_path, restored=-1, steps=10)
     open_log(*files(tmp_path), step=-1).close()
@@ -184,12 +205,22 @@ def test_reserved_keys_are_refused(tmp_path):
         log.write(1, {"step": 2.0})
 
 
-def test_series():
-    rows = [{"step": 1, "a": 2.0}, {"step": 1, "b": 5.0}, {"step": 4, "a": math.nan}]
-    steps, values = series(rows, "a")
-    assert steps.dtype == np.int64 and values.dtype == np.float64
+def test_series_of_a_log_that_grows(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"step": 1, "a": 2.0}\n{"step": 1, "b": 5.0}\n{"step": 4, "a": "nan"}\n{"step": 5, "a"')
+    series = Series(log)
+    found = series.read()
+    steps, values = found["a"]
+    assert steps.dtype == np.int64 and values.dtype == np.float64 and found.keys() == {"a", "b"}
     np.testing.assert_equal((steps, values), ([1, 4], [2.0, math.nan]))
-    assert [len(part) for part in series(rows, "none")] == [0, 0]
+    with log.open("a") as file:
+        file.write(": 7.0}\n")
+    log.write_bytes(log.read_bytes().replace(b"2.0", b"3.0"))  # what is read is not read again
+    np.testing.assert_equal(series.read()["a"], ([1, 4, 5], [2.0, math.nan, 7.0]))
+    with log.open("a") as file:
+        file.write("{\n{}\n")
+    with pytest.raises(DataError, match=r"metrics\.jsonl line 5 "):
+        series.read()
 
 
 def test_write_json(tmp_path):

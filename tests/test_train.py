@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import runs
 from jaxcv.errors import UserError
-from jaxcv.run import plan
+from jaxcv.run import plan, train
 from jaxcv.run.monitor import Monitor
 from jaxcv.run.run import Run
 from jaxcv.store.stop import never
@@ -170,3 +171,15 @@ def test_what_is_done_at_most_every_so_many_seconds(monkeypatch):
     for now[0] in (5.0, 34.0, 35.0, 36.0, 64.9, 65.0, 200.0, 200.0):
         draw()
     assert done == [35.0, 65.0, 200.0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to see memory")
+def test_memory_that_is_free_is_given_back():
+    def resident():  # pages of 4 KiB
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    parts = [bytes(100_000) for _ in range(3000)]
+    with train.memory_given_back():
+        parts, before = parts[-1:], resident()  # what is in use lies behind what is free
+    assert before - resident() > 50_000, "of 75,000 pages that are free"
+    assert len(parts) == 1

@@ -98,7 +98,7 @@ def scan_csv(path: Path, folder: Path, *, separator: str = "", group: str = "") 
     group: the column that says which images stay together; empty: none does.
     DataError for a row without a file or label, and for a file with two labels.
     """
-    rows = _read_rows(path, ["filename", "label", *filter(None, [group])])
+    rows = read_rows(path, ["filename", "label", *filter(None, [group])])
     items: dict[Path, tuple[int, Item]] = {}
     blanks = repeated = 0
     for line, row in enumerate(rows, 2):
@@ -157,7 +157,8 @@ def tell_absent(name: str, split: str, items: Sequence[Item], classes: Sequence[
     return [f"{name}: the split {split!r} has no image of these classes: {some}."] if absent else []
 
 
-def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV, only with the `columns`. DataError where it lacks one, and for what is no CSV."""
     if not path.is_file():
         raise DataError(f"there is no CSV of labels {path}: data.labels names it, relative to the data set's folder")
     try:

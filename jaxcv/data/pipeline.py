@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
+from types import ModuleType
 
 import grain
 import numpy as np
@@ -136,7 +137,7 @@ def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Batche
 
 def _closing(iterator: grain.DatasetIterator, workers: int) -> Batches:
     try:
-        with _signals_blocked() if workers else contextlib.nullcontext():
+        with _starting_workers() if workers else contextlib.nullcontext():
             first = list(itertools.islice(iterator, 1))
         while first:
             yield first.pop()  # so that it is not kept in memory
@@ -152,16 +153,19 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Batches:
 
 
 @contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs.
+def _starting_workers() -> Iterator[None]:
+    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs. Nor
+    do they import this process's script, which would run once more where it has no main guard.
 
-    The signals reach this process through its other threads.
+    The signals reach this process through its other threads; what the script defines, grain pickles by value.
     """
     resource_tracker.ensure_running()  # starting it later would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = main
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -14,6 +14,7 @@ from jaxcv.run.evaluate import Evaluation
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
 from jaxcv.store.folder import Folder
+from jaxcv.store.log import Series
 from jaxcv.store.processes import broadcast_from_first, is_first, wait
 
 
@@ -59,14 +60,14 @@ def is_evaluation(row: Mapping[str, float]) -> bool:
     return any(name.startswith("val/") for name in row)
 
 
-def draw_curves(folder: Folder) -> None:
-    """Plots the log. Raises DataError where it is empty."""
-    figures.curves(folder.read_metrics(), folder.figures / "curves.png")
+def draw_curves(folder: Folder, series: Series) -> None:
+    """Plots the log, `series` of `folder`. Raises DataError where it is empty."""
+    figures.curves(series.read(), folder.figures / "curves.png")
 
 
 def _plot_end(run: Run, reported: int) -> None:
     """Plots the curves, and the task's own figures up to the step that is reported."""
-    draw_curves(run.folder)
+    draw_curves(run.folder, run.folder.series())
     draw, source = run.experiment.task.draw, run.experiment.data.examples
     if draw is None:
         return

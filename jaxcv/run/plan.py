@@ -58,7 +58,8 @@ class Evaluations:
 
     def __init__(self, run: Run, log: Log, plan: Plan, evaluation: Evaluation, progress: Progress):
         self._run, self._log, self._plan, self._evaluation, self._progress = run, log, plan, evaluation, progress
-        self._plot = at_most_every(CURVES_SECONDS, lambda: draw_curves(run.folder))
+        series = run.folder.series()
+        self._plot = at_most_every(CURVES_SECONDS, lambda: draw_curves(run.folder, series))
 
     def catch_up(self, step: int, state: TrainState) -> None:
         """Ranks the evaluations of a run that resumes at `step`, and evaluates `step` if a signal prevented that."""

@@ -1,9 +1,10 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 
 import jax
 from jax.sharding import Mesh
@@ -32,6 +33,17 @@ from jaxcv.store.stop import Stopped, never
 from jaxcv.task import Tree
 
 
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Compiling takes most of a gigabyte, which glibc would keep for this process: in the end the system gets it."""
+    try:
+        yield
+    finally:
+        with suppress(OSError, AttributeError):  # there is another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+@memory_given_back()
 def run(
     config: ConfigDict,
     workdir: str | os.PathLike,
@@ -68,7 +80,7 @@ def run(
             print(f"To resume, run the same command again: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
-                    draw_curves(folder)
+                    draw_curves(folder, folder.series())
             return {}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxcv.errors import UserError
 from jaxcv.store.files import read_arrays, write_arrays, write_atomic, write_json
-from jaxcv.store.log import Log, open_log, read_metrics
+from jaxcv.store.log import Log, Series, open_log, read_metrics
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a write without room for it
 
@@ -157,6 +157,10 @@ class Folder:
     def read_metrics(self) -> list[dict[str, float]]:
         """The lines of the log, see `jaxcv.store.log.read_metrics`."""
         return read_metrics(self.metrics)
+
+    def series(self) -> Series:
+        """The log by key, see `jaxcv.store.log.Series`."""
+        return Series(self.metrics)
 
     def write_examples(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes the predictions for the examples at `step`."""

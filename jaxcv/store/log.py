@@ -7,7 +7,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -59,20 +60,30 @@ def open_log(jsonl: Path, event_file: Path, *, step: int, clock: Callable[[], fl
 
     step: the step of the restored checkpoint, -1 for a new run. Thus a run that was interrupted has the files of one
     that was not, apart from `time/`, provided that lines are written before the checkpoint of their step. TensorBoard's
-    file is rewritten from the lines. Raises DataError if a line before the last is not a JSON object with a step.
+    file, an event for each line, is cut back likewise, and what it lacks is added. Raises DataError if a line before
+    the last is not a JSON object with a step.
     """
     kept = [(line, row) for line, row in _lines(jsonl) if row["step"] <= step]
     write_atomic(jsonl, b"".join(line for line, _ in kept))
 
-    # Rewritten in place, under one name, so that a running TensorBoard continues to read it.
-    event_file.parent.mkdir(exist_ok=True)
+    # In place, under one name, so that a running TensorBoard continues to read it.
     opened = clock()
-    content = [events.opening(opened)]
-    for _, row in kept:
-        values = {key: value for key, value in row.items() if key not in ("step", _WRITTEN)}
-        content.append(events.scalars(row["step"], values, row.get(_WRITTEN, opened)))
-    event_file.write_bytes(b"".join(content))
+    content = event_file.read_bytes() if event_file.exists() else b""
+    ends = events.record_ends(content)[: 1 + len(kept)]  # of the opening, and of the event of each line
+    if len(ends) > 1 and content[ends[-2] : ends[-1]] != _event(kept[len(ends) - 2][1], opened):
+        ends = ends[:1]
+    missing = [_event(row, opened) for _, row in kept[max(0, len(ends) - 1) :]]
+    event_file.parent.mkdir(exist_ok=True)
+    with event_file.open("ab") as file:
+        file.truncate(ends[-1] if ends else 0)
+        file.write(b"".join(missing if ends else [events.opening(opened), *missing]))
     return Log(jsonl, event_file, clock)
+
+
+def _event(row: Mapping[str, float], opened: float) -> bytes:
+    """The event of a line of the log; opened: when it was written, if the line does not say it."""
+    values = {key: value for key, value in row.items() if key not in ("step", _WRITTEN)}
+    return events.scalars(int(row["step"]), values, row.get(_WRITTEN, opened))
 
 
 def no_log() -> Log:
@@ -80,10 +91,12 @@ def no_log() -> Log:
     return Log(Path(os.devnull), Path(os.devnull), time.time)
 
 
-def _lines(path: Path) -> Iterator[tuple[bytes, dict]]:
-    """The complete lines of a metrics file, each as (its bytes, its values); none if there is no file."""
+def _lines(path: Path, start: int = 0) -> Iterator[tuple[bytes, dict]]:
+    """The complete lines of a metrics file from byte `start` on, each as (its bytes, its values); none if there is no
+    file."""
     content = path.read_bytes() if path.exists() else b""
-    lines = content.split(b"\n")[:-1]  # after the last newline, a line is incomplete
+    before = content.count(b"\n", 0, start)
+    lines = content[start:].split(b"\n")[:-1]  # after the last newline, a line is incomplete
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
@@ -95,7 +108,7 @@ def _lines(path: Path) -> Iterator[tuple[bytes, dict]]:
             yield line + b"\n", row
         elif number < len(lines):
             raise DataError(
-                f'{path} line {number} is not a JSON object like {{"step": 10, "train/loss": 1.23}}: '
+                f'{path} line {before + number} is not a JSON object like {{"step": 10, "train/loss": 1.23}}: '
                 "delete the line, or restore the file."
             )
 
@@ -108,7 +121,20 @@ def read_metrics(jsonl: Path) -> list[dict[str, float]]:
     return [row for _, row in _lines(jsonl)]
 
 
-def series(rows: Iterable[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps int64, values float64) of the rows that have `key`, in order; empty arrays if none has."""
-    rows = [row for row in rows if key in row]
-    return np.array([row["step"] for row in rows], np.int64), np.array([row[key] for row in rows], np.float64)
+class Series:
+    """The values of a log by key, while it grows: each of its lines is read once."""
+
+    def __init__(self, jsonl: Path):
+        self._jsonl, self._read = jsonl, 0  # bytes
+        self._columns: dict[str, tuple[array, array]] = {}
+
+    def read(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Key -> (steps int64, values float64) of the complete lines that have it by now, in order."""
+        for line, row in _lines(self._jsonl, self._read):
+            self._read += len(line)
+            step = row.pop("step")
+            for key, value in row.items():
+                steps, values = self._columns.setdefault(key, (array("q"), array("d")))
+                steps.append(step)
+                values.append(value)
+        return {key: (np.array(steps), np.array(values)) for key, (steps, values) in self._columns.items()}
