@@ -17,8 +17,9 @@ from jaxcv.mesh import make_mesh, replicated
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import TrainState
 from jaxcv.store import checkpoint
-from jaxcv.store.checkpoint import Checkpoints, restore_raw
+from jaxcv.store.checkpoint import Checkpoints, identities_in, restore_raw
 from jaxcv.store.folder import Folder
+from jaxcv.store.manifest import identity
 
 TX = make_optimizer("adam", lambda step: 0.1, ema_decay=0.9)
 
@@ -235,12 +236,14 @@ def test_any_file_without_room_is_one_line(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         with (
             pytest.raises(UserError, match="cannot write in .*: File too large; make room and run the same command"),
-            Folder(tmp_path).report_full_disk(),
+            Folder(tmp_path).report_errors(),
         ):
             (tmp_path / "file").write_bytes(bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    with pytest.raises(FileNotFoundError), Folder(tmp_path).report_full_disk():
+    with pytest.raises(FileNotFoundError), Folder(tmp_path / "run").report_errors():
+        (tmp_path / "none").read_bytes()
+    with pytest.raises(UserError, match="none was removed during the run; restore"), Folder(tmp_path).report_errors():
         (tmp_path / "none").read_bytes()
 
 
@@ -280,14 +283,54 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path, other, message):
     assert kept(tmp_path) == ["3"]
 
 
-@pytest.mark.parametrize("name", ["a[2]", "a\\b"])
-def test_a_workdir_whose_checkpoints_could_not_be_read_is_refused(tmp_path, name):
-    with (
-        pytest.raises(UserError, match="in it, which breaks checkpoints; name another"),
-        Folder(tmp_path / name).locked(),
-    ):
-        pass
-    assert not list(tmp_path.iterdir())
+def test_a_path_is_no_pattern(tmp_path):
+    for name in ("xy[2]z\\b", "x*y", "x?y", "x-y"):  # the last is what the patterns before it match
+        saved(tmp_path / name, {2: None, 3: None})
+    for name in ("xy[2]z\\b", "x*y", "x?y"):
+        assert same(restored(tmp_path / name)[1], state(3)) and kept(tmp_path / name) == ["2", "3"]
+    (tmp_path / "x*y/checkpoints/3/state/manifest.ocdbt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"x\*y/checkpoints/3 is damaged: state"):
+        restore_raw(Folder(tmp_path / "x*y"))
+
+
+def test_other_names_than_steps_are_left_alone_and_links_work(tmp_path):
+    saved(tmp_path, {3: None, 10: None})
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints / "3", checkpoints / "020")
+    (checkpoints / "²").mkdir()
+    (checkpoints / "3").rename(tmp_path / "elsewhere")
+    (checkpoints / "3").symlink_to(tmp_path / "elsewhere")
+    assert restored(tmp_path)[0] == 10
+    assert restore_raw(Folder(tmp_path), 3)["step"] == 3
+    saved(tmp_path, {12: None})  # the link is not kept; what it leads to is the user's
+    assert kept(tmp_path) == ["020", "10", "12", "²"] and (tmp_path / "elsewhere/state").exists()
+
+
+def test_a_checkpoint_of_another_run_is_not_taken_for_its_own(tmp_path, capsys):
+    def saved_by(seed, step):
+        run = Folder(tmp_path / str(seed))
+        config, data = {"seed": seed, "data": {"workers": step}}, {"train": "ab12"}
+        run.write_config(config)
+        run.write_manifest({"data": data})
+        with closing(Checkpoints(run, identity(config, data))) as checkpoints:
+            checkpoints.save(step, state(step))
+            return run, checkpoints
+
+    saved_by(0, 3)
+    run, checkpoints = saved_by(0, 6)  # another number of workers makes no other run
+    saved_by(1, 6)
+    shutil.rmtree(run.checkpoints / "6")
+    shutil.copytree(tmp_path / "1/checkpoints/6", run.checkpoints / "6")
+    with pytest.raises(UserError, match="6 is damaged: it is that of a run with another config or other data"):
+        restore_raw(run)
+    run.write_manifest({**run.read_manifest(), "overridden": sorted(identities_in(run.checkpoints))})
+    assert restore_raw(run)
+    run.write_manifest({"data": {"train": "ab12"}})
+    assert checkpoints.restore(checkpoints.latest, abstract(state()), otherwise="")[0] == 3
+    assert capsys.readouterr().out == (
+        "Checkpoint 6 is damaged (it is that of a run with another config or other data) and was renamed 6.corrupt; "
+        "step 3 is used.\n"
+    )
 
 
 def test_a_workdir_has_one_run_at_a_time(tmp_path):
