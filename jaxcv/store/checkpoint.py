@@ -20,6 +20,7 @@ from jaxcv.mesh import put_whole
 from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
 from jaxcv.store.files import numbered, remove, sync
 from jaxcv.store.folder import FULL, Folder
+from jaxcv.store.log import UNKNOWN
 from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
 from jaxcv.task import Tree
 
@@ -77,14 +78,14 @@ class Checkpoints:
             print(f"Checkpoint {step} is damaged ({reason}) and was renamed {name}; {then}.", flush=True)
         return None
 
-    def save(self, step: int, state: Tree, log: Mapping | None = None) -> None:
+    def save(self, step: int, state: Tree, log: Mapping = UNKNOWN) -> None:
         """Saves in the background; the arrays are copied before this returns. Raises UserError if the save fails.
 
         log: the digests of the log up to `step`, see `jaxcv.store.log.Log.digests`.
         """
         self.wait()
         self.check_space(state, saves=1)
-        record = make_record(step, by_name(jax.device_get(state)), run=self._identity, log=log or {})
+        record = make_record(step, by_name(jax.device_get(state)), run=self._identity, log=log)
         self._saving = step
         with self._save_errors():
             args = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
@@ -113,8 +114,8 @@ class Checkpoints:
         self._saving = None
 
     def saved_log(self, step: int) -> dict:
-        """The digests of the log that were saved with `step`; empty where an earlier version saved it."""
-        return record_of(self.folder / str(step)).get("log", {})
+        """The digests of the log that were saved with `step`."""
+        return record_of(self.folder / str(step)).get("log", UNKNOWN)
 
     def check_space(self, state: Tree, *, saves: int) -> None:
         """Raises UserError unless the disk has room for `saves` more states like `state`, and a tenth more."""

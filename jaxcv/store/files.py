@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,7 +99,7 @@ def json_digest(content: object) -> str:
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def plain(obj: object) -> object:
+def plain(obj: object) -> Any:
     """`obj` in the types of strict JSON: NaN, infinities and paths become strings, numpy values numbers and lists."""
     if isinstance(obj, Mapping):
         return {str(key): plain(value) for key, value in obj.items()}

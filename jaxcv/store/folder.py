@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxcv.errors import DataError, UserError
 from jaxcv.store.files import is_whole, numbered, plain, read_arrays, sealed, write_arrays, write_atomic, write_json
-from jaxcv.store.log import Log, open_log, read_metrics
+from jaxcv.store.log import UNKNOWN, Log, open_log, read_metrics
 from jaxcv.store.manifest import identity
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a write without room for it
@@ -158,7 +158,7 @@ class Folder:
             write_atomic(next(copy for copy in copies if not copy.exists()), file.read_bytes())
         write_json(file, content)
 
-    def open_log(self, *, step: int, saved: Mapping[str, list] | None = None) -> Log:
+    def open_log(self, *, step: int, saved: Mapping[str, list] = UNKNOWN) -> Log:
         """The log of the run, cut back to `step`; see `jaxcv.store.log.open_log`."""
         return open_log(self.metrics, self.events, step=step, saved=saved)
 
@@ -181,7 +181,7 @@ class Folder:
     def write_result(self, result: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays, then the numbers: where there are numbers, the result is complete."""
         write_arrays(self.result_arrays, arrays)
-        write_json(self.result, sealed({**plain(result), "arrays_sha256": self._arrays_sha256()}))
+        write_json(self.result, sealed(plain({**result, "arrays_sha256": self._arrays_sha256()})))
 
     def read_result(self, step: int | None = None) -> dict | None:
         """The content of result.json; None if there is none, or, with `step`, if the run did not end there.

@@ -18,6 +18,7 @@ from jaxcv.store import events
 from jaxcv.store.files import plain, write_atomic
 
 _WRITTEN = "time/unix"  # when a line was written, in seconds since 1970
+UNKNOWN = {"metrics": [0, sha256().hexdigest()], "events": [0, ""]}  # `digests` that were not saved: none are compared
 _NONFINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # strings, as JSON has no such numbers
 
 
@@ -82,39 +83,44 @@ def open_log(
     event_file: Path,
     *,
     step: int,
-    saved: Mapping[str, list] | None = None,
+    saved: Mapping[str, list] = UNKNOWN,
     clock: Callable[[], float] = time.time,
 ) -> Log:
     """Opens the log for appending, after removing the lines with a later step than `step` and an incomplete last line.
 
-    step: the step of the restored checkpoint, -1 for a new run.  saved: the `digests` that were saved with it; empty:
-    they are not known. Thus a run that was interrupted has the files of one that was not, apart from `time/`, provided
-    that lines are written before the checkpoint of their step. Only what follows the saved part is read line by line.
+    step: the step of the restored checkpoint, -1 for a new run.  saved: the `digests` that were saved with it. Thus a
+    run that was interrupted has the files of one that was not, apart from `time/`, provided that lines are written
+    before the checkpoint of their step. Only what follows the saved part is read line by line.
 
-    Lines that were doubled, added or put in another order are mended. Raises DataError, and changes nothing, where
-    others than those of `saved` are left, or, without `saved`, if a line before the last is not a JSON object with a
-    step. TensorBoard's file is rewritten from the lines where it is not the saved one.
+    Lines that were doubled, added or put in another order are mended. Raises DataError, and changes nothing, where not
+    all lines of `saved` are left, or if a line after them and before the last is not a JSON object with a step.
+    TensorBoard's file is rewritten from the lines where it is not the saved one.
     """
-    content = jsonl.read_bytes() if jsonl.exists() else b""
-    head = _saved_part(content, saved["metrics"]) if saved else b""
+    content = found = jsonl.read_bytes() if jsonl.exists() else b""
+    head = _saved_part(content, saved["metrics"])
     if head is None:
         content = _sorted(content)
         head = _saved_part(content, saved["metrics"])
         if head is None:
             raise DataError(f"{jsonl} is not what was logged up to step {step}: lines of it are missing or changed.")
-    tail = [(line, row) for line, row in _lines(jsonl, content[len(head) :]) if row["step"] <= step]
-    kept = head + b"".join(line for line, _ in tail)
-    if kept != content or not jsonl.exists():
+    after = _lines(jsonl, content[len(head) :], first=head.count(b"\n") + 1)
+    tail = {line: row for line, row in after if row["step"] <= step}
+    kept = head + b"".join(tail)
+    if jsonl.exists() and found.startswith(kept):
+        os.truncate(jsonl, len(kept))
+    else:
         write_atomic(jsonl, kept)
 
     # Rewritten in place, under one name, so that a running TensorBoard continues to read it.
     event_file.parent.mkdir(exist_ok=True)
-    opened, rows = clock(), [row for _, row in tail]
-    begun = event_file.read_bytes() if saved and event_file.exists() else b""
-    begun = _saved_part(begun, saved["events"]) if saved else None
-    if begun is None:
-        begun, rows = events.opening(opened), [row for _, row in _lines(jsonl, kept)]
-    event_file.write_bytes(begun + b"".join(_event(row, opened) for row in rows))
+    opened, rows = clock(), list(tail.values())
+    if event_file.exists() and _saved_part(event_file.read_bytes(), saved["events"]) is not None:
+        os.truncate(event_file, saved["events"][0])
+    else:
+        event_file.write_bytes(events.opening(opened))
+        rows = [row for _, row in _lines(jsonl, kept)]
+    with event_file.open("ab") as file:
+        file.writelines(_event(row, opened) for row in rows)
     return Log(jsonl, event_file, clock)
 
 
@@ -127,7 +133,7 @@ def _saved_part(content: bytes, saved: Sequence) -> bytes | None:
 def _sorted(content: bytes) -> bytes:
     """The lines of a log in the order in which a run writes them, each once, without those that are none."""
     rows = {line + b"\n": row for line in content.split(b"\n")[:-1] if (row := _row(line))}
-    return b"".join(sorted(rows, key=lambda line: (rows[line]["step"], b'"train/loss"' not in line)))
+    return b"".join(line for line, _ in sorted(rows.items(), key=lambda x: (x[1]["step"], "train/loss" not in x[1])))
 
 
 def _event(row: Mapping[str, float], opened: float) -> bytes:
@@ -150,15 +156,16 @@ def _row(line: bytes) -> dict | None:
         return None
 
 
-def _lines(path: Path, content: bytes, part: bytes = b"") -> Iterator[tuple[bytes, dict]]:
-    """The complete lines with `part` in the content of the log `path`, each as (its bytes, its values)."""
+def _lines(path: Path, content: bytes, part: bytes = b"", *, first: int = 1) -> Iterator[tuple[bytes, dict]]:
+    """The complete lines with `part` in the content of the log `path` from line `first` on, each as (its bytes, its
+    values)."""
     lines = content.split(b"\n")[:-1]  # after the last newline, a line is incomplete
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if part not in line:
             continue
         if row := _row(line):
             yield line + b"\n", row
-        elif number < len(lines):
+        elif number - first < len(lines) - 1:
             raise DataError(
                 f'{path} line {number} is not a JSON object like {{"step": 10, "train/loss": 1.23}}: '
                 "delete the line, or restore the file."
