@@ -1,5 +1,8 @@
 """Checkpoints: what is saved comes back or is named and set aside; the best is kept; a workdir has one run."""
 
+import errno
+import fcntl
+import os
 import resource
 import shutil
 import subprocess
@@ -12,12 +15,13 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv.errors import UserError
+from jaxcv.errors import DataError, UserError
 from jaxcv.mesh import make_mesh, replicated
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import TrainState
 from jaxcv.store import checkpoint
 from jaxcv.store.checkpoint import Checkpoints, identities_in, restore_raw
+from jaxcv.store.files import write_json
 from jaxcv.store.folder import Folder
 from jaxcv.store.manifest import identity
 
@@ -341,10 +345,68 @@ def test_a_workdir_has_one_run_at_a_time(tmp_path):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_workdir_that_cannot_be_written_to(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("file/run", "Not a directory"), ("file", "a file is in the way"), ("x" * 300, "File name too long")],
+)
+def test_a_workdir_that_cannot_be_written_to(tmp_path, name, reason):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UserError, match="cannot write to --workdir=.*file/run: Not a directory"),
-        Folder(tmp_path / "file" / "run").locked(),
+        pytest.raises(UserError, match=f"cannot write to --workdir=.*{name}: {reason}; name a folder"),
+        Folder(tmp_path / name).locked(),
     ):
         pass
+
+
+def test_a_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with Folder(tmp_path).locked():
+        assert f"{tmp_path} is not guarded against a second run" in (told := capsys.readouterr().out)
+        assert told.endswith("at the same time: No locks available.\n")
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with Folder(tmp_path).locked():
+        assert capsys.readouterr().out.endswith("at the same time: this system has no file locks.\n")
+
+
+def test_a_result_that_was_changed_is_named_and_evaluated_anew(tmp_path, capsys):
+    folder = Folder(tmp_path)
+    result = {"step": 8, "values": {"test/accuracy": 0.5, "val/loss": float("nan")}}
+
+    def written():
+        folder.write_result(result, {"test/confusion": np.eye(3)})
+        assert folder.read_result(8)["values"]["test/accuracy"] == 0.5 and folder.read_result(4) is None
+
+    def changed(file, content):
+        written()
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=f"{file.name} is not what the run has written: delete it and run"):
+            folder.read_result()
+        folder.truncate(8)
+        assert not folder.result.exists() and not folder.result_arrays.exists()
+        told = capsys.readouterr().out
+        assert f"{file.name} is not what" in told and told.endswith("It is evaluated anew.\n")
+
+    written()
+    text, arrays = folder.result.read_bytes(), folder.result_arrays.read_bytes()
+    for content in (text.replace(b"0.5", b"0.9"), text[:40], b"[]"):
+        changed(folder.result, content)
+    for content in (arrays[:-1], arrays.replace(b"confusion", b"confusiom"), b""):
+        changed(folder.result_arrays, content)
+    write_json(folder.result, {"step": 8})  # as earlier versions did
+    folder.result_arrays.write_bytes(b"")
+    assert folder.read_result(8) == {"step": 8}
+    with pytest.raises(DataError, match=r"result.npz cannot be read .*: restore or delete it, and run"):
+        folder.read_result_arrays()
+
+
+def test_a_manifest_that_was_changed_is_named(tmp_path):
+    folder = Folder(tmp_path)
+    folder.write_manifest({"seed": 3})
+    folder.write_manifest(folder.read_manifest() | {"seed": 4})
+    assert folder.read_manifest()["seed"] == 4
+    folder.manifest.write_text(folder.manifest.read_text().replace("4", "5", 1))
+    with pytest.raises(UserError, match=r"manifest.json is not what the run has written"):
+        folder.read_manifest()

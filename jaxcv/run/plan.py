@@ -68,6 +68,9 @@ class Evaluations:
             self._run.checkpoints.rank(evaluated, self._score(values))
         if broadcast_from_first(step not in done):
             self.evaluate(step, state)
+        if is_first() and self._run.experiment.task.predict:
+            for lost in sorted(self._plan.kept & set(done) - set(self._run.folder.example_steps())):
+                self._progress.say(f"{self._run.folder.examples}/{lost}.npz is missing: the figures lack step {lost}.")
 
     def evaluate(self, step: int, state: TrainState) -> None:
         """Runs the evaluators that are due at `step`."""

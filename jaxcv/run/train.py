@@ -21,7 +21,7 @@ from jaxcv.run.plan import Evaluations, make_plan
 from jaxcv.run.resume import guard, resumed_log
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
-from jaxcv.store.checkpoint import KEPT, Checkpoints
+from jaxcv.store.checkpoint import KEPT, Checkpoints, steps_in
 from jaxcv.store.files import sync
 from jaxcv.store.folder import Folder
 from jaxcv.store.log import Log, no_log
@@ -68,11 +68,11 @@ def start(config: ConfigDict, workdir: str | os.PathLike, experiment: Experiment
     Raises UserError where `workdir` holds a run already.
     """
     folder = Folder(workdir)
-    saved = Checkpoints(folder, identity_of(config, experiment))
-    with folder.report_errors(), folder.locked(), closing(saved) as checkpoints:
-        if checkpoints.latest() is not None:
+    with folder.report_errors(), folder.locked():
+        if steps_in(folder.checkpoints):
             raise UserError(f"{folder} already holds a run; name another --workdir.")
-        checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
+        with closing(Checkpoints(folder, identity_of(config, experiment))) as checkpoints:
+            checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
 
 
 def _go(run: Run) -> dict[str, float]:

@@ -85,13 +85,13 @@ def write_json(path: str | Path, obj: object) -> None:
 
 def sealed(body: Mapping) -> dict:
     """`body`, which is plain JSON, with its SHA-256."""
+    body = {name: value for name, value in body.items() if name != "sha256"}
     return {**body, "sha256": json_digest(body)}
 
 
 def is_whole(content: Mapping) -> bool:
     """Whether `content` is what `sealed` gave."""
-    body = {name: value for name, value in content.items() if name != "sha256"}
-    return content.get("sha256") == json_digest(body)
+    return content == sealed(content)
 
 
 def json_digest(content: object) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -122,8 +122,12 @@ class Folder:
         return self._read(self.config)
 
     def read_manifest(self) -> dict[str, Any]:
-        """The content of manifest.json. Raises UserError if it cannot be read."""
-        return self._read(self.manifest)
+        """The content of manifest.json. Raises UserError if it cannot be read, or is not what the run has written.
+        Earlier versions kept no SHA-256."""
+        content = self._read(self.manifest)
+        if "sha256" in content and not is_whole(content):
+            raise UserError(f"{self.manifest} is not what the run has written.")
+        return content
 
     def _read(self, file: Path) -> dict[str, Any]:
         try:
@@ -149,7 +153,7 @@ class Folder:
 
     def write_manifest(self, content: Mapping, *, keep: bool = False) -> None:
         """Writes manifest.json; keep: with a copy of the old one."""
-        self._write(self.manifest, content, keep)
+        self._write(self.manifest, sealed(plain(content)), keep)
 
     def _write(self, file: Path, content: Mapping, keep: bool) -> None:
         """Writes a JSON file; keep: the old one is copied to NAME.N, N the first free number."""
@@ -174,6 +178,10 @@ class Folder:
         """Writes the predictions for the examples at `step`."""
         write_arrays(self.examples / f"{step}.npz", arrays)
 
+    def example_steps(self) -> list[int]:
+        """The steps whose predictions for the examples are there."""
+        return list(numbered(self.examples, ".npz"))
+
     def read_examples(self, *, last: int) -> dict[int, dict[str, np.ndarray]]:
         """Step -> the predictions for the examples, for the steps up to `last`."""
         return {step: read_arrays(file) for step, file in numbered(self.examples, ".npz").items() if step <= last}
@@ -190,18 +198,14 @@ class Folder:
         """
         if not self.result.exists() or not self.result_arrays.exists():
             return None
-        try:
+        changed = self.result
+        with suppress(ValueError, KeyError, TypeError):
             result = json.loads(self.result.read_text())
             end = result["step"]
-            whole = "sha256" not in result or is_whole(result)
-        except (OSError, ValueError, KeyError, TypeError):
-            whole = False
-        changed = None if whole else self.result
-        if whole and result.pop("sha256", None) and result.pop("arrays_sha256") != self._arrays_sha256():
-            changed = self.result_arrays
-        if changed:
-            raise DataError(f"{changed} is not what the run has written: delete it and run the same command again.")
-        return result if step in (None, end) else None
+            if "sha256" not in result or (is_whole(result) and result["arrays_sha256"] == self._arrays_sha256()):
+                return result if step in (None, end) else None
+            changed = self.result_arrays if is_whole(result) else self.result
+        raise DataError(f"{changed} is not what the run has written: delete it and run the same command again.")
 
     def _arrays_sha256(self) -> str:
         return sha256(self.result_arrays.read_bytes()).hexdigest()
