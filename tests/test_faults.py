@@ -231,9 +231,7 @@ def test_a_log_with_lost_lines_stops_and_override_goes_on(begun, tmp_path, capsy
         saved = log.digests()
     run = begun._replace(folder=folder, checkpoints=SimpleNamespace(saved_log=lambda step: saved))
     folder.metrics.write_bytes(folder.metrics.read_bytes().split(b"\n", 1)[1])
-    with pytest.raises(
-        UserError, match=r"metrics.jsonl is not .* up to step 2: .*; restore the file, .* --override"
-    ):
+    with pytest.raises(UserError, match=r"metrics.jsonl is not .* up to step 2: .*; restore the file, .* --override"):
         resume.resumed_log(run, 2)
     with resume.resumed_log(run._replace(override=True), 2):
         assert [row["step"] for row in folder.read_metrics()] == [2]

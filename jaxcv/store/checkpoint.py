@@ -95,7 +95,7 @@ class Checkpoints:
         """Checks the last save without waiting for it. Raises UserError if it has failed."""
         with self._save_errors():
             self._saver.check_for_errors()
-        if self._saving in steps_in(self.folder):
+        if self._saving is not None and (self.folder / str(self._saving)).exists():  # it is named when it is complete
             self.wait()
 
     def wait(self) -> None:

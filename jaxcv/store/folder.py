@@ -49,7 +49,7 @@ class Folder:
         cannot be locked, this is said.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
             file = self._lock.open("a+")
         except OSError as error:
             reason = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror
