@@ -52,9 +52,8 @@ class Folder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             file = self._lock.open("a+")
         except OSError as error:
-            reason = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror
             raise UserError(
-                f"cannot write to --workdir={self}: {reason}; name a folder that you may write to."
+                f"cannot write to --workdir={self}: {error.strerror}; name a folder that you may write to."
             ) from None
         with file:
             try:
