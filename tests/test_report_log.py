@@ -127,25 +127,71 @@ def test_cut_back_keeps_bytes_and_times(tmp_path):
     assert event_file.read_bytes() == events_before
 
 
-def test_events_are_kept_where_they_fit_the_lines_and_made_anew_where_they_do_not(tmp_path, monkeypatch):
-    run(tmp_path, restored=-1, steps=20)
-    log, event_file = files(tmp_path)
-    whole, written = event_file.read_bytes(), []
-    monkeypatch.setattr(events, "scalars", lambda *event, make=events.scalars: written.append(event) or make(*event))
-    ends = events.record_ends(whole)
-    assert len(ends) == 1 + len(read_metrics(log)) and ends[-1] == len(whole)
-    for damaged, made in (
-        (whole, 1),  # the last one, to compare it
-        (whole[:-3], 2),
-        (whole + b"half", 1),
-        (whole[: ends[3]], len(ends) - 3),
-        (whole[: ends[3]] + bytes(40), len(ends) - 3),  # as a power cut may leave it
-        (whole[: ends[2]] + whole[ends[3] :], len(ends)),  # one line was deleted
-    ):
-        event_file.write_bytes(damaged)
-        written.clear()
-        open_log(log, event_file, step=20).close()
-        assert event_file.read_bytes() == whole and len(written) == made
+def logged(workdir):
+    """The lines of a run to step 20 and on to 24, and the digests of the log at step 20."""
+    ticks = itertools.count(5.0)
+    with open_log(*files(workdir), step=-1, clock=lambda: next(ticks)) as log:
+        for step in range(1, 25):
+            log.write(step, {"train/loss": step / 7})
+            if step % 10 == 0:
+                log.write(step, {"val/loss": step / 9})
+            if step == 20:
+                saved = log.digests()
+    lines = (workdir / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    return lines, saved
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines,
+        lambda lines: [*lines[:5], *lines[3:]],  # doubled
+        lambda lines: [*lines[:3], lines[5], lines[4], lines[3], *lines[6:]],  # in another order
+        lambda lines: [*lines[:9], lines[10], lines[9], *lines[11:]],  # the lines of one step
+        lambda lines: [*lines[:3], b"{}\n", b"\n", *lines[3:]],  # with others between them
+        lambda lines: lines[:22],  # the run was killed before it went on
+    ],
+)
+def test_a_log_that_has_all_saved_lines_is_mended(tmp_path, damage):
+    lines, saved = logged(tmp_path)
+    event_file = Folder(tmp_path).events
+    events_before = event_file.read_bytes()[: saved["events"][0]]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(damage(lines)))
+    with open_log(*files(tmp_path), step=20, saved=saved) as log:
+        assert log.digests() == saved
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(lines[:22])
+    assert event_file.read_bytes() == events_before
+    event_file.write_bytes(events_before.replace(b"loss", b"lost"))
+    open_log(*files(tmp_path), step=20, saved=saved, clock=lambda: 5.0).close()
+    assert event_file.read_bytes() == events_before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[1:],
+        lambda lines: lines[:21],
+        lambda lines: [*lines[:4], lines[4].replace(b"0.", b"1."), *lines[5:]],
+        lambda lines: [],
+    ],
+)
+def test_a_log_that_lacks_saved_lines_is_named_and_left_as_it_is(tmp_path, damage):
+    lines, saved = logged(tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(damage(lines)))
+    with pytest.raises(DataError, match=r"metrics\.jsonl is not what was logged up to step 20: lines"):
+        open_log(*files(tmp_path), step=20, saved=saved)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(damage(lines))
+
+
+def test_what_follows_the_saved_lines_at_the_same_step_is_kept(tmp_path):
+    """An evaluation that a signal prevented is made, and logged, when the run resumes."""
+    lines, saved = logged(tmp_path)
+    extra = b'{"step": 20, "val/accuracy": 0.5}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join([*lines[:22], extra, *lines[22:]]))
+    open_log(*files(tmp_path), step=20, saved=saved).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join([*lines[:22], extra])
+    assert read_events(tmp_path)[-1] == (20, "val/accuracy", 0.5)
+    assert [row["step"] for row in Folder(tmp_path).read_evaluations()] == [10, 20, 20]
 
 
 def test_a_new_run_drops_what_was_there(tmp_path):

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxcv.data.report import inspect, lines
 from jaxcv.experiment import Experiment
@@ -17,7 +18,8 @@ from jaxcv.run.pretrained import fit_weights, from_scratch
 from jaxcv.run.run import Run
 from jaxcv.settings import without_effect
 from jaxcv.step import TrainState
-from jaxcv.store.manifest import manifest
+from jaxcv.store.folder import Folder
+from jaxcv.store.manifest import identity, manifest
 from jaxcv.store.processes import is_first
 from jaxcv.task import Tree
 
@@ -50,7 +52,7 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
         facts = {"frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
-        run.folder.write_manifest({**describe(run), **facts})
+        run.folder.write_manifest({**describe(run.experiment, run.folder), "notes": notes(run), **facts})
         _plot_start(run, batch)
     return state
 
@@ -71,15 +73,23 @@ def notes(run: Run) -> list[str]:
     return [*run.experiment.notes, *without_effect(run.config, run.chosen)]
 
 
-def describe(run: Run) -> dict:
+def describe(experiment: Experiment, folder: Folder) -> dict:
     """The manifest of a run that begins or resumes now."""
-    experiment = run.experiment
-    data = experiment.data
-    fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=run.folder.path)
+    seed, data = experiment.settings.general.seed, fingerprints(experiment)
+    facts = manifest(seed=seed, data=data, devices=devices, workdir=folder.path)
     info = experiment.info._asdict()  # makes the network usable without the data
-    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch, "notes": notes(run)}
+    return {**facts, "info": info, "steps_per_epoch": experiment.data.steps_per_epoch}
+
+
+def fingerprints(experiment: Experiment) -> dict[str, str]:
+    """Split -> the fingerprint of its data."""
+    return {split: source.info.fingerprint for split, source in experiment.data.sources.items()}
+
+
+def identity_of(config: ConfigDict, experiment: Experiment) -> str:
+    """The identity of the run of `config`, see `jaxcv.store.manifest`."""
+    return identity(json.loads(config.to_json()), fingerprints(experiment))
 
 
 def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ def finish(run: Run, evaluation: Evaluation, state: TrainState) -> dict[str, flo
 
 def _result(run: Run, state: TrainState, last: int, reported: int, values: Mapping[str, float]) -> dict:
     """What result.json holds: `values` of the test split, the logged ones of the validation split, and the classes."""
-    row = next(row for row in run.folder.read_metrics() if row["step"] == reported and is_evaluation(row))
+    row = next(row for row in run.folder.read_evaluations() if row["step"] == reported)
     values = {**values, **{name: value for name, value in row.items() if name.startswith("val/")}}
     classes = list(run.experiment.info.classes)
     result = {"step": last, "reported_step": reported, "values": values, "classes": classes}
@@ -53,11 +53,6 @@ def _result(run: Run, state: TrainState, last: int, reported: int, values: Mappi
         print(f"Frozen parameters: sha256 {frozen}, {'as' if frozen == before else 'NOT as'} at the start")
         result["frozen_sha256"] = frozen
     return result
-
-
-def is_evaluation(row: Mapping[str, float]) -> bool:
-    """Whether a line of the log comes from an evaluation."""
-    return any(name.startswith("val/") for name in row)
 
 
 def draw_curves(folder: Folder, series: Series) -> None:
@@ -84,7 +79,7 @@ def _plot_end(run: Run, reported: int) -> None:
 
 def _print_table(run: Run, result: Mapping) -> None:
     """Prints the results beside those of the untrained network, and of chance."""
-    untrained = next((row for row in run.folder.read_metrics() if row["step"] == 0), {})
+    untrained = next((row for row in run.folder.read_evaluations() if row["step"] == 0), {})
     title = f"{run.folder}: {result['step']} steps"
     if result["reported_step"] != result["step"]:
         title += f", the best after {result['reported_step']}"

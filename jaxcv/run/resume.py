@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 
 from jaxcv.config import HARMLESS, changes
-from jaxcv.errors import UserError
+from jaxcv.errors import DataError, UserError
 from jaxcv.run.begin import data_report, describe
 from jaxcv.run.run import Run
+from jaxcv.store.checkpoint import identities_in
+from jaxcv.store.log import Log
 from jaxcv.store.processes import is_first
 
 
@@ -18,7 +20,7 @@ def guard(run: Run) -> Callable[[], None]:
     new manifest, and keeps the old ones beside them with a number.
     """
     folder, override = run.folder, run.override
-    config, manifest = json.loads(run.config.to_json()), describe(run)
+    config, manifest = json.loads(run.config.to_json()), {**describe(run.experiment, folder), "notes": notes(run)}
     old_config, old_manifest = _read(folder.read_config, override), _read(folder.read_manifest, override)
     if versions := changes(made_with(old_manifest), made_with(manifest)):
         print(f"Since this run began, {'; '.join(versions)}: its results may differ in the last bits.")
@@ -37,7 +39,8 @@ def guard(run: Run) -> Callable[[], None]:
             began = {name: old_manifest[name] for name in ("frozen_sha256", "from_scratch") if name in old_manifest}
             folder.write_config(config, keep=True)
             report = data_report(run.experiment)
-            folder.write_manifest({**manifest, **began, "data_report": report}, keep=True)
+            overridden = sorted(identities_in(folder.checkpoints))  # the checkpoints of before stay the run's
+            folder.write_manifest({**manifest, **began, "data_report": report, "overridden": overridden}, keep=True)
         elif harmless:
             folder.write_config(config)
 
@@ -57,6 +60,23 @@ def guard(run: Run) -> Callable[[], None]:
             f"{folder} holds a run on other data (fingerprint of the split {data[0]}); restore the data, {remedy}"
         )
     return accept
+
+
+def resumed_log(run: Run, step: int | None) -> Log:
+    """The log of a run that resumes from `step` (None: begins). Raises UserError where it is not the one that was saved
+    with the checkpoint, unless `run.override` is true."""
+    if step is None:
+        return run.folder.open_log(step=-1)
+    try:
+        return run.folder.open_log(step=step, saved=run.checkpoints.saved_log(step))
+    except DataError as error:
+        if run.override:
+            print(f"Overridden: {error}")
+            return run.folder.open_log(step=step)
+        raise UserError(
+            f"{str(error).removesuffix('.')}, so curves, tables and the choice of the best would be wrong; restore the "
+            "file, or resume anyway with --override."
+        ) from None
 
 
 def made_with(manifest: Mapping) -> dict:

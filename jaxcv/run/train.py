@@ -15,15 +15,15 @@ from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
-from jaxcv.run.begin import begin, named_weights, notes
+from jaxcv.run.begin import begin, identity_of, named_weights, notes
 from jaxcv.run.evaluate import Evaluation, make_evaluation
 from jaxcv.run.finish import draw_curves, finish
 from jaxcv.run.monitor import Monitor
 from jaxcv.run.plan import Evaluations, make_plan
-from jaxcv.run.resume import guard
+from jaxcv.run.resume import guard, resumed_log
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
-from jaxcv.store.checkpoint import KEPT, Checkpoints
+from jaxcv.store.checkpoint import KEPT, Checkpoints, steps_in
 from jaxcv.store.files import sync
 from jaxcv.store.folder import Folder
 from jaxcv.store.log import Log, no_log
@@ -62,13 +62,13 @@ def run(
         raise ConfigError(f"this config has a sweep of {len(config.sweep.rows)} rows; run them all with jaxcv sweep.")
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
-    with folder.report_full_disk(), ExitStack() as stack:
+    with folder.report_errors(), ExitStack() as stack:
         experiment = build(config)
         check_contract(experiment, name=config.task.name)
         if is_first():  # only now: a config that is refused leaves no folder behind
             stack.enter_context(folder.locked())
             folder.clean()
-        checkpoints = stack.enter_context(closing(Checkpoints(folder)))
+        checkpoints = stack.enter_context(closing(Checkpoints(folder, identity_of(config, experiment))))
         run = Run(config, folder, experiment, checkpoints, should_stop, override, chosen)
         try:
             return _go(run)
@@ -90,10 +90,11 @@ def start(config: ConfigDict, workdir: str | os.PathLike, experiment: Experiment
     Raises UserError where `workdir` holds a run already.
     """
     folder = Folder(workdir)
-    with folder.report_full_disk(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
-        if checkpoints.latest() is not None:
+    with folder.report_errors(), folder.locked():
+        if steps_in(folder.checkpoints):
             raise UserError(f"{folder} already holds a run; name another --workdir.")
-        checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
+        with closing(Checkpoints(folder, identity_of(config, experiment))) as checkpoints:
+            checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
 
 
 def _go(run: Run) -> dict[str, float]:
@@ -115,7 +116,7 @@ def _go(run: Run) -> dict[str, float]:
         state = begin(run, named_weights(run))
     print(f"Workdir: {run.folder}")
     evaluation = make_evaluation(run.experiment, run.should_stop)
-    with run.folder.open_log(step=-1 if step is None else step) if is_first() else no_log() as log:
+    with resumed_log(run, step) if is_first() else no_log() as log:
         state = _train(run, log, evaluation, state)
     return finish(run, evaluation, state)
 
@@ -155,7 +156,7 @@ def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> Tra
                 with progress.paused("saving"):
                     if is_first():
                         sync(run.folder.metrics)  # the log must reach the disk before the checkpoint
-                    checkpoints.save(step, state)
+                    checkpoints.save(step, state, log.digests())
                 if stopping or run.should_stop():
                     raise Stopped
         return state

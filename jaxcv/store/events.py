@@ -41,18 +41,6 @@ def _record(data: bytes) -> bytes:
     return _header(len(data)) + data + _masked_crc(data)
 
 
-def record_ends(content: bytes) -> list[int]:
-    """Where each complete record in the content of a file ends, up to the first whose length is damaged."""
-    ends, place = [], 0
-    while len(header := content[place : place + 12]) == 12:
-        (length,) = struct.unpack("<Q", header[:8])
-        place += 12 + length + 4
-        if header != _header(length) or place > len(content):
-            break
-        ends.append(place)
-    return ends
-
-
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
