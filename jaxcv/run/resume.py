@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from jaxcv.config import HARMLESS, changes
 from jaxcv.errors import DataError, UserError
-from jaxcv.run.begin import data_report, describe
+from jaxcv.run.begin import data_report, describe, notes
 from jaxcv.run.run import Run
 from jaxcv.store.checkpoint import identities_in
 from jaxcv.store.log import Log
