@@ -183,11 +183,12 @@ def of_the_config() -> Iterator[tuple[str, list[str]]]:
         ("freeze a name that is not there", "optim.freeze=('layerx.*',)"),
         ("freeze all", "optim.freeze=('*',)"),
         ("unknown metric for the best", "eval.best=val/acuracy"),
-        ("learning rate at which the loss is NaN", "optim.lr=1e38"),
         ("negative seed", "seed=-1"),
         ("weights that are not there", "init_from=/nowhere/resnet18.safetensors"),
     ):
         yield title, [*HORSES, f"--config.{flag}"]
+    nan = ["--config.optim.lr=1e38", "--config.train.log_every_steps=2"]  # before anything is logged
+    yield "learning rate at which the loss is NaN", [*HORSES, *nan]
     yield (
         "unknown augmentation",
         ["main", "--config=byol:tiny", "--config.augment.view1.order=('flipp',)"],
