@@ -16,6 +16,7 @@ from jaxcv.run.pretrained import fit_weights, from_scratch
 from jaxcv.run.run import Run
 from jaxcv.settings import without_effect
 from jaxcv.step import TrainState
+from jaxcv.store.folder import Folder
 from jaxcv.store.manifest import manifest
 from jaxcv.store.processes import is_first
 from jaxcv.task import Tree
@@ -48,8 +49,8 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
-        facts = {"frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
-        run.folder.write_manifest({**describe(run), **facts})
+        facts = {"notes": notes(run), "frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
+        run.folder.write_manifest({**describe(experiment, run.folder), **facts})
         _plot_start(run, batch)
     return state
 
@@ -70,15 +71,14 @@ def notes(run: Run) -> list[str]:
     return [*run.experiment.notes, *without_effect(run.config, run.chosen)]
 
 
-def describe(run: Run) -> dict:
+def describe(experiment: Experiment, folder: Folder) -> dict:
     """The manifest of a run that begins or resumes now."""
-    experiment = run.experiment
     data = experiment.data
     fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=run.folder.path)
+    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=folder.path)
     info = experiment.info._asdict()  # makes the network usable without the data
-    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch, "notes": notes(run)}
+    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch}
 
 
 def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from jaxcv.config import HARMLESS, changes
 from jaxcv.errors import UserError
-from jaxcv.run.begin import data_report, describe
+from jaxcv.run.begin import data_report, describe, notes
 from jaxcv.run.run import Run
 from jaxcv.store.processes import is_first
 
@@ -18,7 +18,7 @@ def guard(run: Run) -> Callable[[], None]:
     new manifest, and keeps the old ones beside them with a number.
     """
     folder, override = run.folder, run.override
-    config, manifest = json.loads(run.config.to_json()), describe(run)
+    config, manifest = json.loads(run.config.to_json()), describe(run.experiment, folder)
     old_config, old_manifest = _read(folder.read_config, override), _read(folder.read_manifest, override)
     if versions := changes(made_with(old_manifest), made_with(manifest)):
         print(f"Since this run began, {'; '.join(versions)}: its results may differ in the last bits.")
@@ -37,7 +37,7 @@ def guard(run: Run) -> Callable[[], None]:
             began = {name: old_manifest[name] for name in ("frozen_sha256", "from_scratch") if name in old_manifest}
             folder.write_config(config, keep=True)
             report = data_report(run.experiment)
-            folder.write_manifest({**manifest, **began, "data_report": report}, keep=True)
+            folder.write_manifest({**manifest, **began, "notes": notes(run), "data_report": report}, keep=True)
         elif harmless:
             folder.write_config(config)
 
