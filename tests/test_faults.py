@@ -243,8 +243,7 @@ def test_other_data_stop_and_other_versions_are_told(begun, tmp_path, capsys):
         UserError, match="other data .fingerprint of the split val: 0123 -> [0-9a-f]{16}.; .*--override"
     ):
         resume.guard(run)
-    told = capsys.readouterr().out
-    assert "Since this run began, jax: 0.1 -> " in told and "The data have changed since this run began." in told
+    assert "Since this run began, jax: 0.1 -> " in capsys.readouterr().out
     resume.guard(run._replace(override=True))()
     assert "Overridden: data of the split val: 0123 -> " in capsys.readouterr().out
     resume.guard(run)()

@@ -28,8 +28,6 @@ def guard(run: Run) -> Callable[[], None]:
         print(f"Changed since this run began, without an effect on its results: {', '.join(harmless)}.")
     data = changes(old_manifest.get("data", {}), manifest["data"])
 
-    print(f"The data {'have changed' if data else 'are unchanged'} since this run began.")
-
     def accept() -> None:
         if not is_first():
             return
