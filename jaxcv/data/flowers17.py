@@ -99,5 +99,5 @@ def source(
     decode = functools.partial(_decode, height=height, width=width)
     contents = [digest[image] for image, _ in pairs.values()]
     images, left_out = [image for image, _ in pairs.values()], {"without a trimap": len(names) - len(pairs)}
-    about = {"contents": contents, "files": images, "left_out": left_out}
+    about: dict[str, Any] = {"contents": contents, "files": images, "left_out": left_out}
     return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

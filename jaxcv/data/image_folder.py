@@ -77,7 +77,7 @@ def image_files(
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", file, targets[i] if targets else {}) for i, file in enumerate(files)]
     decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
-    about = {"contents": contents, "files": files, "left_out": left_out}
+    about: dict[str, Any] = {"contents": contents, "files": files, "left_out": left_out}
     return Files(names, items, decode_item, info, **about, cache_bytes=cache_bytes)
 
 
@@ -196,7 +196,11 @@ def source(
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
     targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
     contents = [digest[file] for file in files]
-    about = {"targets": targets, "contents": contents, "left_out": {k: n for k, n in found.left_out.items() if n}}
+    about: dict[str, Any] = {
+        "targets": targets,
+        "contents": contents,
+        "left_out": {k: n for k, n in found.left_out.items() if n},
+    }
     return image_files(split, root / image_folder, files, info, **about, cache_bytes=cache_bytes)
 
 

@@ -70,7 +70,7 @@ def _check_text(wanted: type, text: str | None, flag: str) -> None:
     """Raises ConfigError for a text that is no bool, int or float where that is `wanted`."""
     good = text is None or wanted not in (bool, int, float)
     if wanted is bool:
-        good = good or text.lower() in ("true", "false", "t", "f", "1", "0")
+        good = good or str(text).lower() in ("true", "false", "t", "f", "1", "0")
     elif not good:
         with suppress(ValueError):
             wanted(text)
