@@ -495,6 +495,11 @@ def test_flowers17(tmp_path):
         flowers17.source("test", **options)
     with pytest.raises(DataError, match=r"datasplits.mat has no list 'tst2', it has trn1, trn2, val1, tst1"):
         flowers17.source("test", **options, test_lists=("tst2",))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    data_files.picture(tmp_path / "flowers17/jpg/image_0003.jpg", size=(16, 12), exif=exif)
+    with pytest.raises(DataError, match=r"image_0003.jpg is turned by its EXIF tag"):
+        flowers17.source("train", **options)[0]
     (tmp_path / "flowers17/jpg/image_0003.jpg").unlink()
     with pytest.raises(DataError, match=r"no image .*/jpg/image_0003.jpg, the partner of .*/trimaps/image_0003.png"):
         flowers17.source("train", **options)

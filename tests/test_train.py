@@ -12,6 +12,7 @@ from jaxcv.errors import UserError
 from jaxcv.run import plan, train
 from jaxcv.run.monitor import Monitor
 from jaxcv.run.run import Run
+from jaxcv.store.folder import Folder
 from jaxcv.store.stop import never
 
 TINY = runs.TINY
@@ -80,9 +81,12 @@ def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
 
 def test_a_finished_run_is_told_again(whole, tmp_path, cache):
     shutil.copytree(whole[0], tmp_path / "run")
+    folder = Folder(tmp_path / "run")
+    folder.write_manifest({**folder.read_manifest(), "from_scratch": "from scratch: no weights"})
     code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path / 'run'}", cache=cache)
     assert code == 0, err
-    assert "at initialisation" in out
+    assert "at initialisation" in out and ": 8 steps; from scratch: no weights\n" in out
+    assert "The data are unchanged since this run began.\n" in out
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ def test_a_finished_run_is_told_again(whole, tmp_path, cache):
         ),
         (
             ["--config.optim.lr=fast"],
-            "--config.optim.lr=fast must be a number.",
+            "--config.optim.lr=fast must be a number; it is 0.1 now.",
         ),
         (
             ["--config.train.batch_size=5000"],

@@ -61,7 +61,7 @@ def _inspect_split(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
     report = {"images": size, "read": len(indices), "shape": list(info.shape)}
     report["left_out"] = {why: count for why, count in getattr(source, "left_out", {}).items() if count}
     files = getattr(source, "files", ())
-    report |= _sizes([files[index] for index in indices] if files else [])
+    report |= _sizes(files[index] for index in indices if files)
     report["mean_color"] = (color / len(indices)).round(1).tolist()
     if info.classes:
         report |= {"counted": counted, "classes": dict(zip(info.classes, counts[:-1].tolist()))}

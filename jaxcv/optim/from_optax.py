@@ -19,7 +19,7 @@ from jaxcv.task import Schedule, Tree
 
 SHAPES = {"convolution": (3, 3, 2, 4), "dense": (4, 3), "bias": (3,)}
 EXAMPLE = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in SHAPES.items()}
-RANGES = dict.fromkeys(("b1", "b2", "b3", "momentum", "decay"), Decay | None) | {
+RANGES: dict[str, Any] = dict.fromkeys(("b1", "b2", "b3", "momentum", "decay"), Decay | None) | {
     "eps": NonNegative
 }  # optax states none
 RATES, LENGTHS = ("init_value", "peak_value"), ("decay_steps", "transition_steps", "warmup_steps")

@@ -51,8 +51,8 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
-        facts = {"frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
-        run.folder.write_manifest({**describe(run.experiment, run.folder), "notes": notes(run), **facts})
+        facts = {"notes": notes(run), "frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
+        run.folder.write_manifest({**describe(experiment, run.folder), **facts})
         _plot_start(run, batch)
     return state
 

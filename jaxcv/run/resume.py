@@ -20,7 +20,7 @@ def guard(run: Run) -> Callable[[], None]:
     new manifest, and keeps the old ones beside them with a number.
     """
     folder, override = run.folder, run.override
-    config, manifest = json.loads(run.config.to_json()), {**describe(run.experiment, folder), "notes": notes(run)}
+    config, manifest = json.loads(run.config.to_json()), describe(run.experiment, folder)
     old_config, old_manifest = _read(folder.read_config, override), _read(folder.read_manifest, override)
     if versions := changes(made_with(old_manifest), made_with(manifest)):
         print(f"Since this run began, {'; '.join(versions)}: its results may differ in the last bits.")
@@ -30,8 +30,6 @@ def guard(run: Run) -> Callable[[], None]:
         print(f"Changed since this run began, without an effect on its results: {', '.join(harmless)}.")
     data = changes(old_manifest.get("data", {}), manifest["data"])
 
-    print(f"The data {'have changed' if data else 'are unchanged'} since this run began.")
-
     def accept() -> None:
         if not is_first():
             return
@@ -40,7 +38,8 @@ def guard(run: Run) -> Callable[[], None]:
             folder.write_config(config, keep=True)
             report = data_report(run.experiment)
             overridden = sorted(identities_in(folder.checkpoints))  # the checkpoints of before stay the run's
-            folder.write_manifest({**manifest, **began, "data_report": report, "overridden": overridden}, keep=True)
+            facts = {**began, "notes": notes(run), "data_report": report, "overridden": overridden}
+            folder.write_manifest({**manifest, **facts}, keep=True)
         elif harmless:
             folder.write_config(config)
 

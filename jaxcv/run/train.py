@@ -109,6 +109,8 @@ def _go(run: Run) -> dict[str, float]:
     step, state = checkpoints.restore(checkpoints.latest, abstract, otherwise=otherwise) or (None, None)
     if accept:
         accept()
+        if not run.override:  # which would have told other data
+            print("The data are unchanged since this run began.")
     if is_first():
         run.folder.truncate(step)
     checkpoints.check_space(abstract, saves=1 if step else KEPT + 1)
