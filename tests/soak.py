@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import random
 import shutil
 import signal
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -171,7 +173,8 @@ def report(failures, workdir, outcomes, check):
         check()
     except AssertionError as error:
         failures.append(str(workdir))
-        print(f"{workdir} FAILS: {error}", flush=True)
+        line = traceback.extract_tb(error.__traceback__)[-1].line
+        print(f"{workdir} FAILS: {error or line}", flush=True)
     else:
         shutil.rmtree(workdir)
     print(f"{outcomes.total()}: {dict(sorted(outcomes.items()))}; {len(failures)} failures", flush=True)
@@ -195,7 +198,7 @@ def interrupt(whole, root, count, rng):
         def check(name=name, workdir=workdir, code=code, out=out, err=err):
             assert code == 0, err
             assert "damaged" not in out, out
-            runs.assert_same_run(whole[name], workdir)
+            runs.assert_same_run(whole[name], workdir, stopped=True)
 
         report(failures, workdir, outcomes, check)
     return failures
@@ -235,6 +238,7 @@ def snapshot(whole, root, count, rng, ask):
         name = rng.choice(list(whole))
         copies = [root / name / f"snapshot-{number}-{depth}" for depth in range(rng.randint(2, 6))]
         number += 1
+        stopped = False  # by a signal, in this run or before
         for workdir, copy in zip(copies, [*copies[1:], None]):
             event, ending = rng.choice(list(EVENTS)), rng.choice(["KILL", "KILL", "KILL", "KILL", "TERM", "race"])
             delay = rng.choice([0, 0, 0.01, 0.1, 0.5, rng.uniform(0, 5)])
@@ -246,6 +250,7 @@ def snapshot(whole, root, count, rng, ask):
                 copy = ending = None
             elif ending == "KILL":
                 run.process.send_signal(signal.SIGSTOP)
+                os.waitpid(run.process.pid, os.WUNTRACED)
                 with contextlib.suppress(FileNotFoundError):  # the run had not made it
                     shutil.copytree(workdir, copy)
                 run.process.send_signal(signal.SIGCONT)
@@ -253,17 +258,17 @@ def snapshot(whole, root, count, rng, ask):
                 run.process.send_signal(signal.SIGTERM)
             refused = ending == "race" and is_locked(workdir)
             code, out, err = run.answer()
-            stopped = "To resume, run" in out
-            if ending == "KILL" or refused or stopped:
+            if ending == "KILL" or refused or "To resume, run" in out:
                 outcomes[f"{ending} after {event}"] += 1
-            if stopped or "is in use by another run" in err:  # by this process, which came first
+            if "To resume, run" in out or "is in use by another run" in err:  # by this process, which came first
+                stopped = stopped or bool(out)
                 workdir.rename(copy)
                 continue
 
-            def check(name=name, workdir=workdir, code=code, out=out, err=err):
+            def check(name=name, workdir=workdir, code=code, out=out, err=err, stopped=stopped):
                 assert code == 0, err
                 assert "damaged" not in out, out
-                runs.assert_same_run(whole[name], workdir)
+                runs.assert_same_run(whole[name], workdir, stopped=stopped)
 
             report(failures, workdir, outcomes, check)
             if not copy or not copy.exists():
@@ -285,20 +290,20 @@ def state_of(workdir, event):
     """What changes with an event."""
     found = {}
     for pattern in EVENTS[event]:
-        for path in list(workdir.glob(pattern)) if workdir.exists() else ():
-            with contextlib.suppress(FileNotFoundError):  # it is renamed at any moment
-                found[path] = path.stat().st_mtime_ns
+        with contextlib.suppress(FileNotFoundError):  # a file or folder is renamed at any moment
+            found |= {path: path.stat().st_mtime_ns for path in workdir.glob(pattern)}
     return found
 
 
 def damage(whole, root, count, rng, ask):
     """Damages after which a run ended otherwise, and did not say so in one line that names the file."""
     outcomes, failures = Counter(), []
-    stopped = {name: run_half(name, root, whole[name]) for name in whole} if count else {}
+    halves = {name: run_half(name, root, whole[name]) for name in whole} if count else {}
     for number in range(count):
         name = list(whole)[number % len(whole)]
         workdir = root / name / f"damaged-{number}"
-        shutil.copytree(rng.choice([stopped[name], whole[name]]), workdir)
+        source = rng.choice([halves[name], whole[name]])
+        shutil.copytree(source, workdir)
         kinds = sorted({path.relative_to(workdir).parts[0] for path in files_of(workdir)})
         kind = rng.choice(kinds)
         file = rng.choice([path for path in files_of(workdir) if path.relative_to(workdir).parts[0] == kind])
@@ -306,7 +311,11 @@ def damage(whole, root, count, rng, ask):
         change()
         code, out, err = ask(flags_of(name, root, workdir)).answer()
 
-        def check(name=name, workdir=workdir, file=file, way=way, kind=kind, code=code, out=out, err=err):
+        stopped = source == halves[name]
+
+        def check(
+            name=name, workdir=workdir, file=file, way=way, kind=kind, code=code, out=out, err=err, stopped=stopped
+        ):
             said = f"{file.relative_to(workdir)} {way}: {out}{err}"
             names = (file.name, kind.partition(".")[0])
             if code:
@@ -316,7 +325,7 @@ def damage(whole, root, count, rng, ask):
                 return
             if "is missing: the figures lack" in out:
                 shutil.copy(whole[name] / "examples" / file.name, file)
-            runs.assert_same_run(whole[name], workdir)
+            runs.assert_same_run(whole[name], workdir, stopped=stopped)
             outcomes[f"{kind}: as if nothing had been"] += 1
 
         report(failures, workdir, outcomes, check)
