@@ -84,6 +84,18 @@ def test_the_latest_two_and_the_best_are_kept(tmp_path):
     assert checkpoints.best() == 2 and checkpoints.latest() == 6
 
 
+def test_a_run_killed_before_old_checkpoints_are_removed_has_them_removed_when_it_resumes(tmp_path):
+    saved(tmp_path, {2: 0.9, 4: 0.1, 6: 0.5})
+    shutil.copytree(tmp_path / "checkpoints/4", tmp_path / "checkpoints/3")
+    with closing(Checkpoints(Folder(tmp_path))) as checkpoints:
+        checkpoints.wait()
+        assert kept(tmp_path) == ["2", "3", "4", "6"]  # no score is known yet
+        for step, score in {2: 0.9, 4: 0.1, 6: 0.5}.items():
+            checkpoints.rank(step, score)
+        checkpoints.remove_old()
+    assert kept(tmp_path) == ["2", "4", "6"]
+
+
 # Where orbax meets one array that cannot be read, it closes its event loop on those that are still being read.
 noisy = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

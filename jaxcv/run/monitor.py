@@ -37,8 +37,9 @@ class Monitor:
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         for name, what in (("loss", "the loss"), ("grad_norm", "the gradient's norm")):
             if not math.isfinite(values[name]):
+                last = self._run.checkpoints.last_good()
                 raise UserError(
-                    f"{what} is {values[name]} at step {step}; {self._last_good()} Try a lower config.optim.lr or a "
+                    f"{what} is {values[name]} at step {step}; {last}. Try a lower config.optim.lr or a "
                     "config.optim.clip_norm."
                 )
         if log_step:
@@ -48,7 +49,7 @@ class Monitor:
     def _diagnose(self, step: int, values: dict[str, float]) -> None:
         warning = self._run.experiment.task.diagnose(values)
         if warning and self._stop_on_collapse:
-            raise UserError(f"stopped at step {step}: {warning} {self._last_good()}")
+            raise UserError(f"stopped at step {step}: {warning} {self._run.checkpoints.last_good()}.")
         if warning and not self._warned:
             self._progress.say(f"WARNING at step {step}: {warning}")
         self._warned = bool(warning)
@@ -62,7 +63,3 @@ class Monitor:
         line = {f"train/{name}": value for name, value in values.items()}
         line |= {"time/images_per_second": progress.images_per_second, "time/data_wait": progress.wait_fraction}
         self._log.write(step, line)
-
-    def _last_good(self) -> str:
-        latest = self._run.checkpoints.latest()
-        return "nothing was saved." if latest is None else f"the last good checkpoint is step {latest}."

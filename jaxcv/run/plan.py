@@ -68,6 +68,7 @@ class Evaluations:
             self._run.checkpoints.rank(evaluated, self._score(values))
         if broadcast_from_first(step not in done):
             self.evaluate(step, state)
+        self._run.checkpoints.remove_old()  # a run killed after its last save may not have come to that
         if is_first() and self._run.experiment.task.predict:
             for lost in sorted(self._plan.kept & set(done) - set(self._run.folder.example_steps())):
                 self._progress.say(f"{self._run.folder.examples}/{lost}.npz is missing: the figures lack step {lost}.")
@@ -97,7 +98,7 @@ class Evaluations:
             return False
         scores = [self._score(row) for row in self._rows() if best in row]
         scores = [score if math.isfinite(score) else -math.inf for score in scores]
-        return broadcast_from_first(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience)
+        return bool(broadcast_from_first(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience))
 
     def _rows(self) -> list[dict[str, float]]:
         return self._run.folder.read_evaluations() if is_first() else []

@@ -22,7 +22,7 @@ from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, ma
 from jaxcv.store.files import numbered, remove, sync
 from jaxcv.store.folder import FULL, Folder
 from jaxcv.store.log import UNKNOWN
-from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
+from jaxcv.store.processes import anywhere, broadcast_from_first, is_first, wait
 from jaxcv.task import Tree
 
 # Orbax warns of a file that it does not need: its checkpoints here have digests instead.
@@ -65,7 +65,7 @@ class Checkpoints:
         otherwise: what happens then, for the message. Raises UserError, and renames nothing, where the config's state
         has other arrays.
         """
-        while (step := broadcast_step_from_first(choose())) is not None:
+        while (step := broadcast_from_first(choose())) is not None:
             path, state, reason = self.folder / str(step), None, "another process cannot read it"
             known = self._run.identities()
             try:
@@ -106,15 +106,19 @@ class Checkpoints:
         save failed."""
         with self._save_errors():
             self._saver.wait_until_finished()
-            if self._saving is not None:  # orbax does not sync its small files and folders
+            if self._saving is not None:  # orbax does not sync its small files and folders, nor is config.json's entry
                 path = self.folder / str(self._saving)
-                for part in (*path.rglob("*"), path, self.folder):
+                for part in (*path.rglob("*"), path, self.folder, self.folder.parent):
                     sync(part)
-        if self._saving is not None and is_first():
-            steps = steps_in(self.folder)
-            for step in {*steps} - {*steps[1 - KEPT :], _best(steps, self._scores)}:
-                remove(self.folder / str(step))
+        if self._saving is not None:
+            self.remove_old()
         self._saving = None
+
+    def remove_old(self) -> None:
+        """Removes all but the latest two and the best; all scores must be ranked."""
+        steps = steps_in(self.folder) if is_first() else []
+        for step in {*steps} - {*steps[1 - KEPT :], _best(steps, self._scores)}:
+            remove(self.folder / str(step))
 
     def saved_log(self, step: int) -> dict:
         """The digests of the log that were saved with `step`."""
@@ -127,7 +131,7 @@ class Checkpoints:
         if free < needed:
             raise UserError(
                 f"{saves} more checkpoint{'s' * (saves > 1)} in {self.folder} need {needed / 1e6:,.1f} MB and "
-                f"{free / 1e6:,.1f} MB are free; {self._last_good()}. Free some space and run the same command again."
+                f"{free / 1e6:,.1f} MB are free; {self.last_good()}. Free some space and run the same command again."
             )
 
     def close(self) -> None:
@@ -149,11 +153,12 @@ class Checkpoints:
             if not self.folder.is_dir():
                 reason = f"{self.folder} was removed during the run"
             raise UserError(
-                f"step {step} was NOT saved: {reason}; {self._last_good()}. {remedy} the same command again."
+                f"step {step} was NOT saved: {reason}; {self.last_good()}. {remedy} the same command again."
             ) from error
 
-    def _last_good(self) -> str:
-        return "nothing is saved" if self.latest() is None else f"the last good checkpoint is step {self.latest()}"
+    def last_good(self) -> str:
+        """What is left of a run that ends now, for messages."""
+        return "nothing was saved" if self.latest() is None else f"the last good checkpoint is step {self.latest()}"
 
     def _set_aside(self, path: Path) -> str:
         names = (f"{path.name}.corrupt{f'.{number}' if number > 1 else ''}" for number in count(1))
@@ -181,8 +186,9 @@ def read_checkpoint(path: Path, abstract: Tree, identities: Collection[str]) -> 
     identities: of the run; a checkpoint with another one counts as damaged. Empty: they are not known.
     """
     wanted = by_name(abstract)
-    check_config(record_of(path, identities)["arrays"], wanted, path)
-    arrays = by_name(_read(path))
+    record = record_of(path, identities)
+    check_config(record["arrays"], wanted, path)
+    arrays = by_name(_read(path, record))
     leaves = [put_whole(x.sharding, arrays[name]) for name, x in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
 
@@ -198,8 +204,7 @@ def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
         raise UserError(f"{run} has no checkpoint{which}; there are {', '.join(map(str, saved)) or 'none'}.")
     path = run.checkpoints / str(saved[-1] if step is None else step)
     try:
-        record_of(path, run.identities())
-        return _read(path)
+        return _read(path, record_of(path, run.identities()))
     except Damaged as damage:
         raise UserError(f"checkpoint {path} is damaged: {damage}.") from None
 
@@ -241,9 +246,8 @@ def _renamed(name: str) -> str:
     return re.sub("^extra(?=/|$)", "model_state", name)
 
 
-def _read(path: Path) -> dict[str, Tree]:
+def _read(path: Path, record: Mapping) -> dict[str, Tree]:
     """The state of a checkpoint as nested dictionaries and lists of numpy arrays, checked against its record."""
-    record = record_of(path)
     read_json(path / "state" / "_METADATA")  # orbax does not name the damaged file
     try:
         with _without_patterns(path) as folder, ocp.PyTreeCheckpointer() as checkpointer:

@@ -76,9 +76,8 @@ def git(root: Path) -> dict | None:
     if not _git(root, "ls-files", "--", "jaxcv"):
         return None
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(
-        root, "status", "--porcelain", "--", "jaxcv", "configs", "launch"
-    )  # new files count: they may be used
+    # new files count: they may be used
+    status = _git(root, "status", "--porcelain", "--", "jaxcv", "configs", "launch")
     return {"commit": commit, "dirty": bool(status)} if commit else None
 
 

@@ -61,15 +61,10 @@ def is_alone() -> bool:
     return jax.process_count() == 1
 
 
-def broadcast_from_first(value: bool) -> bool:
-    """The `value` of the first process, on all of them; all must call this."""
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(value)))
-
-
-def broadcast_step_from_first(step: int | None) -> int | None:
-    """`broadcast_from_first` of a step or None."""
-    step = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if step is None else step)))
-    return None if step < 0 else step
+def broadcast_from_first(value: int | None) -> int | None:
+    """The `value` of the first process, a bool, a step or None, on all of them; all must call this."""
+    value = int(multihost_utils.broadcast_one_to_all(np.asarray(-1 if value is None else int(value))))
+    return None if value < 0 else value
 
 
 def anywhere(value: bool) -> bool:
