@@ -161,7 +161,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path):
 @pytest.mark.parametrize("values", [{"loss": float("inf"), "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": float("nan")}])
 def test_neither_loss_nor_gradient_may_be_infinite(values):
     settings = SimpleNamespace(train=SimpleNamespace(log_every_steps=10, stop_on_collapse=False))
-    run = Run(None, None, SimpleNamespace(settings=settings), SimpleNamespace(latest=lambda: 5), never)
+    saved = SimpleNamespace(last_good=lambda: "the last good checkpoint is step 5")
+    run = Run(None, None, SimpleNamespace(settings=settings), saved, never)
     monitor = Monitor(run, None, None)
     monitor.read(7, {"loss": 1.0, "grad_norm": 1.0}, always=True)
     with pytest.raises(UserError, match="(the loss is inf|the gradient's norm is nan) at step 7; the last good .* 5"):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -13,17 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxcv.errors import DataError, UserError
-from jaxcv.store.files import (
-    is_whole,
-    numbered,
-    plain,
-    read_arrays,
-    remove,
-    sealed,
-    write_arrays,
-    write_atomic,
-    write_json,
-)
+from jaxcv.store.files import is_whole, numbered, plain, read_arrays, sealed, write_arrays, write_atomic, write_json
 from jaxcv.store.log import UNKNOWN, Log, Series, open_log, read_metrics
 from jaxcv.store.manifest import identity
 
@@ -89,7 +80,7 @@ class Folder:
             except UserError:
                 if not self._has_trained():
                     for path in {*self.path.glob("*")} - before:
-                        remove(path)
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
                     with suppress(OSError):  # a folder above it that something else is in by now
                         for path in missing:
                             path.rmdir()
@@ -123,8 +114,10 @@ class Folder:
     def clean(self) -> None:
         """Removes the incomplete files and checkpoints of a killed run."""
         for path in [*self.path.rglob(".*.tmp"), *self.checkpoints.glob("*.orbax-checkpoint-tmp*")]:
-            if path.exists():  # it may have been in another
-                remove(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def truncate(self, step: int | None) -> None:
         """Removes the examples and results that a run which resumes from `step` (None: starts) will write again."""
