@@ -408,7 +408,7 @@ def test_a_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
 
 def test_a_result_that_was_changed_is_named_and_evaluated_anew(tmp_path, capsys):
     folder = Folder(tmp_path)
-    result = {"step": 8, "values": {"test/accuracy": 0.5, "val/loss": float("nan")}}
+    result = {"step": 8, "reported_step": 8, "values": {"test/accuracy": 0.5, "val/loss": float("nan")}}
 
     def written():
         folder.write_result(result, {"test/confusion": np.eye(3)})
@@ -425,6 +425,12 @@ def test_a_result_that_was_changed_is_named_and_evaluated_anew(tmp_path, capsys)
         assert f"{file.name} is not what" in told and told.endswith("It is evaluated anew.\n")
 
     written()
+    folder.truncate(8)  # the predictions of the reported step are gone
+    assert not folder.result.exists() and not folder.result_arrays.exists()
+    written()
+    folder.write_examples(8, {})
+    folder.truncate(8)
+    assert folder.result.exists() and folder.result_arrays.exists()
     text, arrays = folder.result.read_bytes(), folder.result_arrays.read_bytes()
     for content in (text.replace(b"0.5", b"0.9"), text[:40], b"[]"):
         changed(folder.result, content)
