@@ -163,7 +163,7 @@ def test_a_killed_run_leaves_no_worker_behind(tmp_path, cache):
 
 
 @slow
-@pytest.mark.parametrize("what", ["--kills=8", "--damages=8"])
+@pytest.mark.parametrize("what", ["--kills=8", "--snapshots=8", "--damages=8"])
 def test_interrupted_and_damaged_at_any_moment(what):
     done = subprocess.run(
         [sys.executable, str(runs.ROOT / "tests/soak.py"), what], env=runs.environment(), capture_output=True, text=True

@@ -11,6 +11,8 @@ from jaxcv.store.checkpoint import identities_in
 from jaxcv.store.log import Log
 from jaxcv.store.processes import is_first
 
+_REMEDY = "name another --workdir, or resume anyway with --override."
+
 
 def guard(run: Run) -> Callable[[], None]:
     """Compares config, data and versions with those of the run in its folder, and prints what differs.
@@ -47,17 +49,15 @@ def guard(run: Run) -> Callable[[], None]:
         for line in (*different, *(f"data of the split {line}" for line in data)):
             print(f"Overridden: {line}")
         return accept
-    remedy = "name another --workdir, or resume anyway with --override."
     if different:
         more = f" and {len(different) - 1} more" if len(different) > 1 else ""
         raise UserError(
             f"{folder} holds a run of another config ({different[0]}{more}); resume it with the config in "
-            f"{folder.config}, {remedy}"
+            f"{folder.config}, {_REMEDY}"
         )
     if data:
-        raise UserError(
-            f"{folder} holds a run on other data (fingerprint of the split {data[0]}); restore the data, {remedy}"
-        )
+        what = f"fingerprint of the split {data[0]}"
+        raise UserError(f"{folder} holds a run on other data ({what}); restore the data, {_REMEDY}")
     return accept
 
 
@@ -91,7 +91,5 @@ def _read(read: Callable[[], dict], override: bool) -> dict:
     except UserError as error:
         if override:
             return {}
-        raise UserError(
-            f"{str(error).removesuffix('.')}, so the run there is unknown; restore the file, name another --workdir, "
-            "or resume anyway with --override."
-        ) from None
+        what = str(error).removesuffix(".")
+        raise UserError(f"{what}, so the run there is unknown; restore the file, {_REMEDY}") from None
