@@ -13,7 +13,7 @@ from jaxcv.errors import ConfigError
 from jaxcv.ranges import Range
 
 # Keys that change no bit of a run's parameters, nor of its metrics.jsonl.
-HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
+HARMLESS = ("compilation_cache", "data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from jaxcv.prng import stream
 from jaxcv.settings import Eval, Reading, Settings, read_settings
 from jaxcv.step import TrainState, make_init, make_update
 from jaxcv.task import Schedule, Setup, Task, Tree
+from jaxcv.xla import prepare
 
 
 class Data(NamedTuple):
@@ -69,7 +70,9 @@ class Experiment(NamedTuple):
 
 def build(config: Any) -> Experiment:
     """Builds what the config says. Raises UserError for what cannot be built, naming the key."""
-    settings, mesh = read_settings(config), make_mesh()
+    settings = read_settings(config)
+    prepare(deterministic=settings.general.deterministic, cache=settings.general.compilation_cache)
+    mesh = make_mesh()
     data = build_data(without(config.data, *Reading._fields), settings, mesh)
     info = data.sources["train"].info
     task = build_task(config, info, total_steps=data.total_steps)

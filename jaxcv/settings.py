@@ -18,6 +18,7 @@ class General(NamedTuple):
     init_allow: Sequence[str] = ()  # patterns of tensors that may be missing or unused there
     init_fresh: Sequence[str] = ()  # patterns of tensors that keep their random values
     deterministic: bool = False  # the same bits each time on a GPU too, slower
+    compilation_cache: bool = True  # compiled programs are kept for the next process, in the user's cache directory
 
 
 class Reading(NamedTuple):

@@ -69,12 +69,9 @@ def run(
 
 
 def load_config(args: Namespace) -> ConfigDict:
-    """The config of the command line, locked. Must be called before jax uses a device, as it may set $XLA_FLAGS."""
+    """The config of the command line, locked."""
     config = configs.load_config(_config_name(args))
     configs.override(config, args.overrides)
-    if config.get("deterministic", False):
-        # On a GPU: no kernels that sum in a random order or are chosen by their speed.
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return config
 
 
