@@ -76,7 +76,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     },
     "__main__": {"store", "tools"},
     "tools": {
-        *("absl", "flax", "jax", "ml_collections", "numpy", "optax"),
+        *("absl", "flax", "jax", "ml_collections", "numpy", "optax", "torch"),  # torch for bench, if there
         *("experiment", "models", "predict", "report", "run", "store", "xla"),
     },
 }
