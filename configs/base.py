@@ -115,7 +115,7 @@ def variants(file: str, start: Callable[[], ConfigDict], choices: Mapping[str, C
 
 
 def sweep(config: ConfigDict, rows: Mapping[str, tuple], *, metrics: tuple[str, ...], seeds: tuple = (0,)) -> None:
-    """Adds a table of runs for launch/sweep.py: each row for each seed.
+    """Adds a table of runs for jaxcv sweep: each row for each seed.
 
     rows: name -> (the values it sets, the published value of the first metric, or None).
     """

@@ -1,9 +1,9 @@
 """Two classes of photos: feature extraction, fine-tuning, AlexNet from scratch, and EfficientNet-B2 with AutoAugment.
 
-python launch/main.py --config=configs/binary.py:extractor --config.init_from=resnet18.pth           .8300
-python launch/main.py --config=configs/binary.py:finetune --config.init_from=resnet18.pth            .8750
-python launch/main.py --config=configs/binary.py:alexnet                                             .7175
-python launch/main.py --config=configs/binary.py:efficientnet --config.init_from=efficientnet_b2.pth .9075
+jaxcv train --config=binary:extractor --config.init_from=resnet18.pth              .8300
+jaxcv train --config=binary:finetune --config.init_from=resnet18.pth               .8750
+jaxcv train --config=binary:alexnet                                                .7175
+jaxcv train --config=binary:efficientnet --config.init_from=efficientnet_b2.pth    .9075
 
 After any of them `small` (minutes on 2 CPU cores) or `tiny` (seconds, for tests). The .pth files are torchvision's. The
 numbers are accuracies of the course report on transfer learning, for two classes that it does not name; here they

@@ -1,7 +1,7 @@
 """BYOL, Bootstrap Your Own Latent (arXiv 2006.07733): features without labels, measured by kNN and a linear probe.
 
-python launch/main.py --config=configs/byol.py                    the demo, on the embedded data set `shapes`
-python launch/main.py --config=configs/byol.py:cifar10,small      DATA,SIZE; either may be left out
+jaxcv train --config=byol                  the demo, on the embedded data set `shapes`
+jaxcv train --config=byol:cifar10,small    DATA,SIZE; either may be left out
 
 DATA            network, input      recipe                                          published
 (none)          ResNet-18, 32 px    the demo's own                                  -

@@ -1,9 +1,9 @@
 """FCN8s on CamVid, with skip connections and without, of 11 classes or 3.
 
-python launch/main.py --config=configs/camvid.py                      skips; mIoU .4295, pixel accuracy .8523
-python launch/main.py --config=configs/camvid.py:no_skips             .4055, .8384
-python launch/main.py --config=configs/camvid.py:no_skips,three       .8261, .9629
-python launch/sweep.py --config=configs/camvid.py:small,skips         with against without, three seeds
+jaxcv train --config=camvid                   skips; mIoU .4295, pixel accuracy .8523
+jaxcv train --config=camvid:no_skips          .4055, .8384
+jaxcv train --config=camvid:no_skips,three    .8261, .9629
+jaxcv sweep --config=camvid:small,skips       with against without, three seeds
 
 Before `skips`, `small` (many minutes on 2 CPU cores: 96 x 128 px, a narrow VGG11); after all, `tiny` (seconds, for
 tests). The numbers are those of the course report on transfer learning: its mIoU is `miou/per_image_nanmean`, its pixel
@@ -86,7 +86,7 @@ def small(config: ConfigDict) -> None:
 
 
 def skips(config: ConfigDict) -> None:
-    """With against without, for launch/sweep.py."""
+    """With against without, for jaxcv sweep."""
     rows = {"skips": ({"model": {"skips": True}}, 0.4295), "none": ({"model": {"skips": False}}, 0.4055)}
     metrics = ("test/miou/per_image_nanmean", "test/miou/pooled_nanmean", "test/acc/pixel_mean_image")
     base.sweep(config, rows, metrics=metrics, seeds=(0, 1, 2))

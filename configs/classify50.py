@@ -1,8 +1,8 @@
 """Fifty classes of 32-pixel images named {class}_{id}.png: VGG16, VGG13 and a ResNet-152 with mixup.
 
-python launch/main.py --config=configs/classify50.py:vgg16       the 1000-way head kept, 138,357,544 parameters; .7236
-python launch/main.py --config=configs/classify50.py:vgg13       from scratch; .6515
-python launch/main.py --config=configs/classify50.py:resnet152 --config.init_from=resnet152.pth     with mixup; .8981
+jaxcv train --config=classify50:vgg16    the 1000-way head kept, 138,357,544 parameters; .7236
+jaxcv train --config=classify50:vgg13    from scratch; .6515
+jaxcv train --config=classify50:resnet152 --config.init_from=resnet152.pth    with mixup; .8981
 
 After any of them `small` (minutes on 2 CPU cores: reduced width, few epochs) or `tiny` (seconds, for tests). The
 numbers are accuracies, the first of the course report on VGG16, the others of the course report on BYOL, on data that

@@ -1,10 +1,10 @@
 """Six classes of COCO's supercategories: ResNet-18 without its classifier, and one to five convolutions.
 
-python launch/main.py --config=configs/coco.py --config.init_from=resnet18.pth                     AP/IoU .74/.54
-python launch/main.py --config=configs/coco.py:one_layer --config.init_from=resnet18.pth           .70/.48
-python launch/sweep.py --config=configs/coco.py:one_layer,rates --config.init_from=resnet18.pth    1e-3, 1e-4, 1e-5
-python launch/sweep.py --config=configs/coco.py:convs --config.init_from=resnet18.pth              1 to 5
-python launch/sweep.py --config=configs/coco.py:one_layer,dilations --config.init_from=resnet18.pth    4, 8, 16
+jaxcv train --config=coco --config.init_from=resnet18.pth                        AP/IoU .74/.54
+jaxcv train --config=coco:one_layer --config.init_from=resnet18.pth              .70/.48
+jaxcv sweep --config=coco:one_layer,rates --config.init_from=resnet18.pth        1e-3, 1e-4, 1e-5
+jaxcv sweep --config=coco:convs --config.init_from=resnet18.pth                  1 to 5
+jaxcv sweep --config=coco:one_layer,dilations --config.init_from=resnet18.pth    4, 8, 16
 
 Variants: best (the default), one_layer; `rates`, `convs`, `dilations` are sweeps; after all, `small` (2 CPU cores: 64
 px, a narrow network, from scratch) and `tiny` (seconds, for tests). AP is `ap/pixel_voc`, of all pixels of the

@@ -1,11 +1,11 @@
 """Colourisation of CIFAR-10's horses: a grey image to one of 24 colours for each pixel.
 
-python launch/main.py --config=configs/colorize.py:pool_upsample       val loss about 1.6
-python launch/main.py --config=configs/colorize.py:conv_transpose      val loss about 1.2
-python launch/main.py --config=configs/colorize.py:unet                the lowest
-python launch/sweep.py --config=configs/colorize.py:batch_sizes        25, 50, 100, 200, 500: 1.1129 ... 1.4184
-python launch/sweep.py --config=configs/colorize.py:kernels            3, 4, 5
-python launch/summary.py --config=configs/colorize.py:pool_upsample --connections
+jaxcv train --config=colorize:pool_upsample     val loss about 1.6
+jaxcv train --config=colorize:conv_transpose    val loss about 1.2
+jaxcv train --config=colorize:unet              the lowest
+jaxcv sweep --config=colorize:batch_sizes       25, 50, 100, 200, 500: 1.1129 ... 1.4184
+jaxcv sweep --config=colorize:kernels           3, 4, 5
+jaxcv summary --config=colorize:pool_upsample --connections
 
 Variants: pool_upsample, conv_transpose (the default), unet; batch_sizes and kernels are sweeps; after any of them
 `tiny`: seconds, for tests. The numbers are those of the course report on colourisation, for 25 epochs at batch 100. Its

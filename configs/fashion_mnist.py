@@ -1,8 +1,8 @@
 """BaseNet on Fashion-MNIST: a course report's baseline, its improvement, and the ablation between them.
 
-python launch/main.py --config=configs/fashion_mnist.py:baseline     4,414 parameters; the report has 63.5 %
-python launch/main.py --config=configs/fashion_mnist.py              the improved one, 83,974; 89.8 / 90.2 %
-python launch/sweep.py --config=configs/fashion_mnist.py:ablation    five rows x three seeds
+jaxcv train --config=fashion_mnist:baseline    4,414 parameters; the report has 63.5 %
+jaxcv train --config=fashion_mnist             the improved one, 83,974; 89.8 / 90.2 %
+jaxcv sweep --config=fashion_mnist:ablation    five rows x three seeds
 
 Variants: baseline, batch_norm, first_linear, second_linear, improved (the default), ablation; after any of them
 `tiny`: seconds, for tests. The course report on Fashion-MNIST does not say how it trained; SGD with a cosine schedule,
@@ -49,7 +49,7 @@ def row(name: str):
 
 
 def ablation(config: ConfigDict) -> None:
-    """The rows from baseline to improved, for launch/sweep.py."""
+    """The rows from baseline to improved, for jaxcv sweep."""
     rows = {name: ({"model": model}, accuracy) for name, (model, accuracy) in ROWS.items()}
     base.sweep(config, rows, metrics=("test/accuracy",), seeds=(0, 1, 2))
 

@@ -1,7 +1,7 @@
 """Flowers from their background: DeepLabV3's last layer trained, by cross-entropy and by a soft IoU.
 
-python launch/main.py --config=configs/flowers17.py --config.init_from=deeplabv3_resnet101_coco.pth       .3349
-python launch/main.py --config=configs/flowers17.py:iou --config.init_from=deeplabv3_resnet101_coco.pth   .3113
+jaxcv train --config=flowers17 --config.init_from=deeplabv3_resnet101_coco.pth        .3349
+jaxcv train --config=flowers17:iou --config.init_from=deeplabv3_resnet101_coco.pth    .3113
 
 After either, `small` (2 CPU cores: 64 px, a narrow ResNet-50, all of it trained) and `tiny` (seconds, for tests). The
 numbers are the "mIOU" of the course report on colourisation, which is `iou_fg/kaggle10`: of the flower alone, for each

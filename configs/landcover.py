@@ -1,9 +1,9 @@
 """Land cover from aerial tiles: VGG16-FCN32s against FCN16s, and DeepLabV3 with a polynomial loss.
 
-python launch/sweep.py --config=configs/landcover.py:compare                      FCN32s, FCN16s; mIoU .670, .709
-python launch/main.py --config=configs/landcover.py:fcn32s_wide                   another report's FCN32s; .6027
-python launch/main.py --config=configs/landcover.py:deeplabv3 --config.init_from=deeplabv3_resnet50_coco.pth    .7467
-python launch/sweep.py --config=configs/landcover.py:dubai,small,compare          other tiles, minutes on 2 CPU cores
+jaxcv sweep --config=landcover:compare                FCN32s, FCN16s; mIoU .670, .709
+jaxcv train --config=landcover:fcn32s_wide            another report's FCN32s; .6027
+jaxcv train --config=landcover:deeplabv3 --config.init_from=deeplabv3_resnet50_coco.pth    .7467
+jaxcv sweep --config=landcover:dubai,small,compare    other tiles, minutes on 2 CPU cores
 
 Variants: fcn32s (the default), fcn16s, fcn32s_wide, deeplabv3; after them `dubai`, the tiles of Humans in the Loop's
 aerial images of Dubai, 5 classes; `small`, 2 CPU cores; `compare`, a sweep; after all, `tiny` (seconds, for tests).
@@ -69,7 +69,7 @@ def fcn32s() -> ConfigDict:
         train={"batch_size": 8, "total_epochs": 20.0},
         eval={
             "batch_size": 8,
-            "tile": 512,  # px of a larger image that launch/predict.py shows the network at once; 0: all of it
+            "tile": 512,  # px of a larger image that jaxcv predict shows the network at once; 0: all of it
             "examples": 3,
             "named": ("0010", "0097", "0107"),
             "best": "val/miou/landcover6",
@@ -124,7 +124,7 @@ def small(config: ConfigDict) -> None:
 
 
 def compare(config: ConfigDict) -> None:
-    """FCN32s against FCN16s, and their mIoU at five epochs on the way, for launch/sweep.py."""
+    """FCN32s against FCN16s, and their mIoU at five epochs on the way, for jaxcv sweep."""
     published: dict[str, float | None] = {"fcn32s": 0.670, "fcn16s": 0.709}
     if config.data.folder == "dubai_512":
         published = dict.fromkeys(published)  # other tiles

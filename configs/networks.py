@@ -1,8 +1,8 @@
-"""Every network by name, for launch/summary.py: no data, no task. Without a name it is ResNet-50.
+"""Every network by name, for jaxcv summary: no data, no task. Without a name it is ResNet-50.
 
-python launch/summary.py --config=configs/networks.py:resnet50
-python launch/summary.py --config=configs/networks.py:unet --config.model.width=32 --config.image='(256,256,3)'
-python launch/summary.py --config=configs/networks.py:pool_upsample --connections
+jaxcv summary --config=networks:resnet50
+jaxcv summary --config=networks:unet --config.model.width=32 --config.image='(256,256,3)'
+jaxcv summary --config=networks:pool_upsample --connections
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """A classifier of your own images, in class folders or with a CSV of labels: a ResNet-18 (docs/own_data.md).
 
-python launch/main.py --config=configs/own_classes.py --config.data.dir=DIR --config.data.folder=photos
-python launch/main.py --config=configs/own_classes.py:multilabel --config.data.dir=DIR --config.data.folder=photos
+jaxcv train --config=own_classes --config.data.dir=DIR --config.data.folder=photos
+jaxcv train --config=own_classes:multilabel --config.data.dir=DIR --config.data.folder=photos
 
 With `--config.init_from=resnet18.pth` training begins with torchvision's weights. Variants: multilabel, images that may
 have several labels; after it `small` (minutes on 2 CPU cores) or `tiny` (seconds, for tests).

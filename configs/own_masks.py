@@ -1,7 +1,7 @@
 """A U-Net on your own images and masks; docs/own_data.md has the forms that masks may have.
 
-python launch/main.py --config=configs/own_masks.py --config.data.dir=DIR --config.data.folder=cells
-python launch/main.py --config=configs/own_masks.py:small ...                 minutes on 2 CPU cores: 128 px, narrow
+jaxcv train --config=own_masks --config.data.dir=DIR --config.data.folder=cells
+jaxcv train --config=own_masks:small ...    minutes on 2 CPU cores: 128 px, narrow
   --config.data.classes="('ground','roof')"                                   the names of the labels 0, 1, ...
   --config.data.colors="((0,0,0),(255,0,0))"                                  masks of colours: that of each class
   --config.data.palette="((0,0,0),(255,0,0))"                                 the classes' colours in figures

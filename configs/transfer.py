@@ -1,10 +1,10 @@
 """Transfer of a pretrained ResNet to another classification: from scratch, supervised or BYOL, whole or frozen.
 
-python launch/main.py --config=configs/transfer.py:scratch                                   A  .5271
-python launch/main.py --config=configs/transfer.py --config.init_from=pretrain_model_SL.pt   B  .5527
-python launch/main.py --config=configs/transfer.py --config.init_from=runs/BYOL              C  .5505
-python launch/main.py --config=configs/transfer.py:frozen --config.init_from=...             D, E  .2422, .2084
-python launch/sweep.py --config=configs/transfer.py:hymenoptera,grid                         A to E, small, three seeds
+jaxcv train --config=transfer:scratch                                    A  .5271
+jaxcv train --config=transfer --config.init_from=pretrain_model_SL.pt    B  .5527
+jaxcv train --config=transfer --config.init_from=runs/BYOL               C  .5505
+jaxcv train --config=transfer:frozen --config.init_from=...              D, E  .2422, .2084
+jaxcv sweep --config=transfer:hymenoptera,grid                           A to E, small, three seeds
 
 Variants: scratch, full (the default), frozen; before them `hymenoptera`, another data set and a small ResNet; after
 them `grid`, `tiny`. The numbers are accuracies of the course report on BYOL, for the 65 classes of Office-Home. Its
@@ -12,8 +12,8 @@ network is a ResNet-50 with its 1000-way layer, on which dropout and a linear la
 A BYOL run gives the trunk alone, so the 1000-way layer starts from random weights. The small grid begins with the
 weights of
 
-python launch/main.py --config=configs/byol.py:cifar10,small            BYOL, in runs/byol-cifar10-small
-python launch/main.py --config=configs/transfer.py:supervised           the same trunk with labels
+jaxcv train --config=byol:cifar10,small     BYOL, in runs/byol-cifar10-small
+jaxcv train --config=transfer:supervised    the same trunk with labels
 """
 
 from ml_collections import ConfigDict
@@ -87,7 +87,7 @@ def supervised(config: ConfigDict) -> None:
 
 
 def grid(config: ConfigDict) -> None:
-    """The rows A to E, for launch/sweep.py."""
+    """The rows A to E, for jaxcv sweep."""
     labels, byol, freeze = "runs/transfer-supervised", "runs/byol-cifar10-small", trunk(config)
     table = (
         ("A scratch, full", "", (), 0.5271),

@@ -1,7 +1,7 @@
 """U-Net on `shapes`, masks of ten kinds of shape on a ground: segmentation that needs no data and no accelerator.
 
-python launch/main.py --config=configs/unet.py
-python launch/preview.py --config=configs/unet.py              images and masks are scaled, turned and flipped together
+jaxcv train --config=unet
+jaxcv preview --config=unet    images and masks are scaled, turned and flipped together
 
 After it `tiny`: seconds, for tests. Any data set of masks takes the place of `shapes`: see configs/landcover.py.
 """

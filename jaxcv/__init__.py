@@ -27,3 +27,7 @@ def __getattr__(name: str) -> Any:
     if name not in _FUNCTIONS:
         raise AttributeError(f"module 'jaxcv' has no attribute {name!r}")
     return resolve_name(_FUNCTIONS[name])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

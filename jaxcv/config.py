@@ -2,16 +2,20 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from jaxcv.errors import ConfigError
+from jaxcv.errors import ConfigError, describe
 from jaxcv.ranges import Range
 
+PUBLIC = ("Model", "make", "source", "optimizer", "schedule")  # the function or class for which a file is a part
 # Keys that change no bit of a run's parameters, nor of its metrics.jsonl.
 HARMLESS = ("compilation_cache", "data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
 
@@ -32,10 +36,20 @@ def call(function: Callable, options: Mapping[str, Any], *, group: str, **given:
     of the annotated type or outside of the annotated range (jaxcv/ranges.py). A function that takes any keyword checks
     those it does not name itself.
     """
+    check_options(function, options, group=group, given=given)
+    return function(**given, **options)
+
+
+def check_options(function: Callable, options: Mapping[str, Any], *, group: str, given: Iterable[str] = ()) -> None:
+    """The checks of `call`, for a function that is called later, with the options and the arguments `given`."""
     place = f"config.{group}" if group else "config"
     parameters = inspect.signature(function).parameters
     names = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD and name not in given]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in given:
+        if name not in parameters and not open_ended:
+            file = "/".join(Path(inspect.getfile(function)).parts[-3:])
+            raise ConfigError(f"`{function.__name__}` in {file} must have the argument {name!r}.")
     for name, value in options.items():
         if name in names:
             check_value(value, parameters[name].annotation, f"{place}.{name}")
@@ -44,10 +58,9 @@ def call(function: Callable, options: Mapping[str, Any], *, group: str, **given:
     for name in names:
         if parameters[name].default is inspect.Parameter.empty and name not in options:
             raise ConfigError(f"{place}.{name} is missing.")
-    return function(**given, **options)
 
 
-_TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 
 
 def check_value(value: Any, annotation: Any, key: str) -> None:
@@ -61,14 +74,15 @@ def check_value(value: Any, annotation: Any, key: str) -> None:
         check_value(value, options[0], key)
         for each in options[1:]:
             if isinstance(each, Range) and not each.holds(value):
-                raise ConfigError(f"{key}={value!r} must be {each}.")
+                endless = isinstance(value, float) and not math.isfinite(value)
+                raise ConfigError(f"{key}={value!r} must be {'a finite number' if endless else each}.")
     elif get_origin(annotation) is Literal:
         if value not in options:
             raise ConfigError(f"{key}={value!r} is unknown; {nearest(str(value), list(map(str, options)))}")
-    elif annotation in _TYPES:
+    elif annotation in TYPES:
         wanted = (int, float) if annotation is float else annotation
         if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):
-            raise ConfigError(f"{key}={value!r} must be {_TYPES[annotation]}.")
+            raise ConfigError(f"{key}={value!r} must be {TYPES[annotation]}.")
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -83,9 +97,13 @@ def _fits(value: Any, annotation: Any) -> bool:
 def part_names(package: str, public: str) -> list[str]:
     """The modules of jaxcv.`package` that have the function or class `public`: a folder is its own registry."""
     folders = map(Path, import_module(f"jaxcv.{package}").__path__)
-    marks = (f"\ndef {public}(", f"\nclass {public}(")
     files = [path for folder in folders for path in folder.glob("*.py")]
-    return sorted(path.stem for path in files if any(mark in path.read_text() for mark in marks))
+    return sorted(path.stem for path in files if has_public(path, public))
+
+
+def has_public(path: Path, *names: str) -> bool:
+    """Whether a Python file has one of the functions or classes `names`; it is not run."""
+    return bool(re.search(rf"^(def|class) ({'|'.join(names)})\b", path.read_text(), re.MULTILINE))
 
 
 def load_part(package: str, name: str, public: str, *, group: str) -> Any:
@@ -98,8 +116,45 @@ def load_part(package: str, name: str, public: str, *, group: str) -> Any:
         raise ConfigError(f"config.{group}.name={name!r} is not in jaxcv/{package}; {nearest(name, names)}")
     try:
         return import_module(f"jaxcv.{package}.{name}")
-    except (ImportError, SyntaxError) as error:
-        raise ConfigError(f"jaxcv/{package}/{name}.py cannot be loaded: {type(error).__name__}: {error}.") from error
+    except Exception as error:
+        raise ConfigError(f"jaxcv/{package}/{name}.py cannot be loaded: {describe(error)}.") from error
+
+
+def make_part(package: str, name: str, public: str, options: Mapping[str, Any], *, group: str, kind: Any, **given: Any):
+    """What the function `public` of jaxcv.`package`.`name` returns, given its `options`, those of config.`group`.
+
+    Raises ConfigError as `load_part` and `call` do, and for what is not of the class, or the Callable, `kind`.
+    """
+    module = load_part(package, name, public, group=group.partition(".")[0])
+    part = call(getattr(module, public), options, group=group, **given)
+    what = f"what `{public}` in jaxcv/{package}/{name}.py returns"
+    if get_origin(kind) is Callable:
+        check_function(part, kind, what)
+    elif not isinstance(part, kind):
+        raise ConfigError(f"{what} must be a {kind.__name__}, not a {type(part).__name__}.")
+    return part
+
+
+def check_function(function: Any, kind: Any, what: str) -> None:
+    """Raises ConfigError, saying `what` it is, unless it can be called as the annotation `kind`, a Callable, says."""
+    if not callable(function):
+        raise ConfigError(f"{what} is {function!r}, not a function.")
+    given = get_args(kind)[0]
+    with suppress(ValueError):  # a function of C may not say what it takes
+        takes = inspect.signature(function)
+        try:
+            given is ... or takes.bind(*given)
+        except TypeError:
+            raise ConfigError(f"{what} takes {takes}, but is given {len(given)} arguments.") from None
+
+
+def origin(error: BaseException) -> str:
+    """The line of a part's file from which an error comes, as "jaxcv/tasks/mine.py, line 31, in loss"; empty: none."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.parent.parent.name == "jaxcv" and path.is_file() and has_public(path, *PUBLIC):
+            return f"{'/'.join(path.parts[-3:])}, line {frame.lineno}, in {frame.name}"
+    return ""
 
 
 def duration(options: Mapping[str, Any], name: str, *, group: str, steps_per_epoch: int) -> int:

@@ -1,7 +1,8 @@
 """What a config describes, built in four parts: data, task, optimiser, compiled functions. Nothing runs here."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from inspect import signature
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from jaxcv.config import call, duration, load_part, without
+from jaxcv.config import call, duration, load_part, make_part, without
 from jaxcv.data.check import check_source
 from jaxcv.data.pipeline import eval_batches, train_batches
 from jaxcv.data.source import SPLITS, Info, evenly, outline_of, select
@@ -20,10 +21,9 @@ from jaxcv.mesh import check_batch_size, local_rows, make_mesh, replicated
 from jaxcv.optim.freeze import freeze
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.optim.schedules import make_schedule
-from jaxcv.prng import stream
 from jaxcv.settings import Eval, Reading, Settings, read_settings
 from jaxcv.step import TrainState, make_init, make_update
-from jaxcv.task import Schedule, Setup, Task, Tree
+from jaxcv.task import Schedule, Setup, Task, Tree, check_functions
 from jaxcv.xla import prepare
 
 
@@ -59,6 +59,7 @@ class Experiment(NamedTuple):
     compiled: Compiled
     evaluators: dict[str, Evaluator]
     periods: dict[str, int]  # evaluator -> steps between its evaluations; 0: only at the start and the end
+    chance: dict[str, float]  # metric -> what guessing gives, where that is known
     best: str  # the metric that chooses the best checkpoint; empty: none
     notes: tuple[str, ...]  # what a user should know before the first step, a sentence each
 
@@ -83,7 +84,7 @@ def build(config: Any) -> Experiment:
     notes = [note for source in data.sources.values() for note in source.info.notes]
     notes += [f"{name} is left out: {why}." for name, why in left_out.items()]
     best = settings.eval.best
-    if best.rpartition("/")[2] in {metric for name in left_out for metric in _evaluator(name).METRICS}:
+    if best.rpartition("/")[2] in {metric for name in left_out for metric in metrics_of(name)}:
         notes.append(f"config.eval.best={best!r} is off: it is not measured.")
         best = ""
     return Experiment(
@@ -95,6 +96,7 @@ def build(config: Any) -> Experiment:
         compiled=compiled,
         evaluators=evaluators,
         periods={name: _period(config.evals, name, settings.eval, data.steps_per_epoch) for name in evaluators},
+        chance={**task.chance, **_chances(evaluators, info)},
         best=best,
         notes=tuple(dict.fromkeys(notes)),
     )
@@ -155,31 +157,30 @@ def build_data(options: Mapping[str, Any], settings: Settings, mesh: Mesh) -> Da
 
 def build_task(config: Any, info: Info, *, total_steps: int) -> Task:
     """The task of config.task with the network of config.model, for data that are described by `info`."""
-    module = load_part("tasks", config.task.name, "make", group="task")
+    crop = config.eval.crop
+    if crop > min(info.shape[:2]):
+        size = f"{info.shape[0]} x {info.shape[1]}"
+        raise ConfigError(f"config.eval.crop={crop} is larger than the images of {info.name}, which are {size} pixels.")
 
     def network(num_classes: int | None) -> nn.Module:
         # 0: the classes are not known, and the model has its own number of them
         return make_model(config.model, **({} if num_classes == 0 else {"num_classes": num_classes}))
 
-    evaluation = config.eval
-    setup = Setup(network, info, config.augment.to_dict(), total_steps, evaluation.crop, evaluation.get("stage", ""))
-    try:
-        task = call(module.make, without(config.task, "name"), group="task", setup=setup)
-    except TypeError as error:
-        if "Task.__new__()" not in str(error):
-            raise
-        lacks = str(error).partition("argument")[2].partition(": ")[2]
-        raise ConfigError(f"the task {config.task.name!r} is not complete: its Task lacks {lacks}.") from error
-    if not isinstance(task, Task):
-        got = type(task).__name__
-        raise ConfigError(f"`make` in jaxcv/tasks/{config.task.name}.py must return a jaxcv.task.Task, not a {got}.")
+    name, options = config.task.name, without(config.task, "name")
+    setup = Setup(network, info, config.augment.to_dict(), total_steps, crop, config.eval.get("stage", ""))
+    task = make_part("tasks", name, "make", options, group="task", kind=Task, setup=setup)
+    check_functions(task, name)
     return task
 
 
 def make_model(options: Any, **fields: Any) -> nn.Module:
     """The network of config.model, with `fields` where it does not say otherwise."""
-    module = load_part("models", options.name, "Model", group="model")
-    return call(module.Model, {**fields, **without(options, "name")}, group="model")
+    own = without(options, "name")
+    given = {name: value for name, value in fields.items() if name not in own}
+    model = make_part("models", options.name, "Model", own, group="model", kind=nn.Module, **given)
+    if "train" not in signature(model.__call__).parameters:
+        raise ConfigError(f"`__call__` of Model in jaxcv/models/{options.name}.py must have the argument 'train'.")
+    return model
 
 
 def build_optimizer(options: Any, settings: Settings, data: Data) -> tuple[Schedule, optax.GradientTransformation]:
@@ -253,14 +254,26 @@ def build_evaluators(options: Any, setup: EvalSetup) -> tuple[dict[str, Evaluato
     for name in options.names:
         own = without(options[name], "every_steps", "every_epochs") if name in options else {}
         try:
-            evaluators[name] = call(_evaluator(name).make, own, group=f"evals.{name}", setup=setup)
+            evaluators[name] = make_part("evals", name, "make", own, group=f"evals.{name}", kind=Evaluator, setup=setup)
         except LeftOut as reason:
             left_out[name] = str(reason)
+    if not evaluators:
+        why = "; ".join(f"{name} needs more, as {reason}" for name, reason in left_out.items()) or "it is empty"
+        raise ConfigError(f"config.evals.names must name what measures a state, such as 'measure': {why}.")
     return evaluators, left_out
 
 
-def _evaluator(name: str) -> Any:
-    return load_part("evals", name, "make", group="evals")
+def metrics_of(name: str) -> Mapping[str, Callable[[Info], float] | None]:
+    """METRICS of the evaluator `name`, see jaxcv/evals/evaluator.py."""
+    module = load_part("evals", name, "make", group="evals")
+    if not isinstance(getattr(module, "METRICS", None), Mapping):
+        raise ConfigError(f"jaxcv/evals/{name}.py must have METRICS, a dictionary; see jaxcv/evals/evaluator.py.")
+    return module.METRICS
+
+
+def _chances(evaluators: Iterable[str], info: Info) -> dict[str, float]:
+    metrics = [item for name in evaluators for item in metrics_of(name).items()]
+    return {metric: chance(info) for metric, chance in metrics if chance}
 
 
 def _period(options: Any, name: str, evaluation: Eval, steps_per_epoch: int) -> int:
@@ -269,47 +282,6 @@ def _period(options: Any, name: str, evaluation: Eval, steps_per_epoch: int) -> 
     if "every_steps" in own or "every_epochs" in own:
         return duration(own, "every", group=f"evals.{name}", steps_per_epoch=steps_per_epoch)
     return duration(evaluation._asdict(), "every", group="eval", steps_per_epoch=steps_per_epoch)
-
-
-def check_contract(experiment: Experiment, *, name: str) -> None:
-    """Raises ConfigError unless the functions of the task `name` fit together, by their shapes alone.
-
-    The update that is traced here is not traced again at the first step.
-    """
-    compiled = experiment.compiled
-    state, metrics = jax.eval_shape(compiled.update, compiled.abstract, compiled.batch)
-    before, after = (_forms(tree) for tree in (compiled.abstract, state))
-    for path in sorted(before.keys() | after.keys()):
-        if before.get(path) != after.get(path):
-            raise ConfigError(
-                f"the task {name!r}: {path} is {before.get(path, 'absent')} before a step and "
-                f"{after.get(path, 'absent')} after it; `loss` and `after` must keep the form of the state."
-            )
-    for path, form in _forms(metrics).items():
-        if form.partition("[")[2] != "]":
-            raise ConfigError(f"the task {name!r}: the metric {path!r} of `loss` is {form}; it must be one number.")
-    params, model_state, size = (
-        compiled.abstract.params,
-        compiled.abstract.model_state,
-        experiment.settings.eval.batch_size,
-    )
-    batch = {key: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for key, x in compiled.batch.items()}
-    valid = jax.ShapeDtypeStruct((size,), np.float32)
-    sums = jax.eval_shape(experiment.task.measure, params, model_state, {**batch, "valid": valid})
-    if not isinstance(sums, dict):
-        raise ConfigError(f"the task {name!r}: `measure` gives a {type(sums).__name__}, not a dictionary of sums.")
-    if experiment.task.predict is not None:
-        out = jax.eval_shape(experiment.task.predict, params, model_state, batch["image"])
-        for path, form in _forms(out).items():
-            if f"{form},".partition("[")[2].split(",")[0].rstrip("]") != str(size):
-                raise ConfigError(f"the task {name!r}: `predict` gives {path!r} as {form} for {size} images.")
-
-
-def _forms(tree: Tree) -> dict[str, str]:
-    """{"params.conv1.kernel": "float32[3,3,3,16]"}"""
-    leaves = jax.tree.leaves_with_path(tree)
-    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    return {name: f"{x.dtype}[{','.join(map(str, x.shape))}]" for name, (_, x) in zip(names, leaves)}
 
 
 def outline(config: Any, *, classes: int = 0) -> Info | None:
@@ -328,20 +300,3 @@ def image_shape(task: Task, info: Info) -> tuple[int, int, int]:
     batch = {name: jax.ShapeDtypeStruct(s, np.int32 if name == "label" else np.uint8) for name, s in shapes.items()}
     seen = jax.eval_shape(task.augment, jax.eval_shape(lambda: jax.random.key(0)), batch)
     return next(x.shape[1:] for x in seen.values() if len(x.shape) == 4)
-
-
-def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.ndarray]:
-    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
-    of a data set of masks also "augmented mask", int (b, h, w)."""
-    if experiment.task.augment is None:
-        return {}
-    info = experiment.info
-    key = jax.random.fold_in(stream(jax.random.key(experiment.settings.general.seed), "train"), step)
-    views = jax.device_get(jax.jit(experiment.task.augment)(key, batch))
-    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
-    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
-    # what has other channels than the data, a grey image of colours, is not normalised
-    images = {
-        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
-    }
-    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})

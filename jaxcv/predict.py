@@ -6,7 +6,9 @@ The `write` of a task is one of the functions here that write files.
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +17,12 @@ from PIL import Image
 
 from jaxcv.data.image_folder import image_files
 from jaxcv.data.images import SUFFIXES, open_image, stretch, to_rgb
+from jaxcv.data.labels import read_rows, unlabelled
 from jaxcv.data.pipeline import eval_batches
 from jaxcv.data.source import Info
 from jaxcv.errors import DataError, UserError
 from jaxcv.report.masks import save_prediction
+from jaxcv.report.tables import wilson_interval
 from jaxcv.store.files import write_atomic, write_json
 
 
@@ -29,14 +33,14 @@ class Trained(NamedTuple):
     devices: int  # batch sizes must be multiples of it
     tile: int  # px, side of the windows that a segmentation network gets; 0: the whole image
     run: Callable[[np.ndarray], dict[str, np.ndarray]]  # uint8 (b, h, w, c) -> the outputs of the task's `predict`
-    write: Callable[..., None] | None  # the task's: (trained, images, out, *, batch_size, tile)
+    write: Callable[..., None] | None  # the task's: (trained, images, out, *, labels, batch_size, tile)
 
 
 def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """The images in or below `folder` with any of `suffixes`, sorted. Raises DataError if there are none."""
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds images.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    files = [item.file for item in unlabelled(folder).items if item.file.suffix.lower() in suffixes]
     if not files:
         raise DataError(f"there is no image in {folder}.")
     return files
@@ -60,33 +64,103 @@ def predictions(trained: Trained, images: Path, *, batch_size: int) -> Iterator[
             yield file.relative_to(images).as_posix(), {name: array[row] for name, array in out.items()}
 
 
-def write_probabilities(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
-    """Writes a row for each image: file, class, and the probability of every class; see `write_rows`."""
+def write_probabilities(
+    trained: Trained, images: Path, out: str, *, labels: str = "", batch_size: int = 64, **_: Any
+) -> None:
+    """Writes a row for each image: file, class, and the probability of every class; see `write_rows`.
+
+    labels: a CSV or class folders, see `true_labels`. The row then has the column "label" too, and the accuracy is
+    printed and written beside `out`, as NAME_score.json; the rows of images without a label do not count.
+    """
     classes = trained.info.classes
+    truth = true_labels(Path(labels), images, classes) if labels else {}
 
-    def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
+    def row(file: str, prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
         probability = prediction["probability"]
-        return {"class": classes[int(probability.argmax())], **dict(zip(classes, probability.tolist()))}
+        known = {"label": truth.get(file, "")} if labels else {}
+        return {"class": classes[int(probability.argmax())], **known, **dict(zip(classes, probability.tolist()))}
 
-    write_rows(trained, images, out, row, batch_size=batch_size)
+    rows = write_rows(trained, images, out, row, batch_size=batch_size)
+    if labels:
+        hits = [row["class"] == row["label"] for row in rows if row["label"]]
+        low, high = wilson_interval(sum(hits), len(hits))
+        score = {"accuracy": sum(hits) / len(hits), "accuracy_95_low": low, "accuracy_95_high": high}
+        interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f} %, Wilson"
+        _say(f"accuracy {100 * score['accuracy']:.2f} % ({interval}): {sum(hits)} of {len(hits)} images")
+        if out:
+            score_file = Path(out).with_name(f"{Path(out).stem}_score.json")
+            write_json(score_file, {**score, "correct": sum(hits), "images": len(hits)})
 
 
-def write_labels(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
+def true_labels(labels: Path, images: Path, classes: Sequence[str]) -> dict[str, str]:
+    """{file relative to `images`: its label}, of the images in or below `images` that have one.
+
+    labels: a CSV with the columns filename, relative to `images`, and label; or a folder of class folders that hold
+    images of the same names, such as `images` itself. Says what has no label or no image, and raises DataError for
+    labels that are none of the `classes`, and where no image has one.
+    """
+    if labels.is_dir():
+        places = [file.relative_to(labels) for file in find_images(labels, (*SUFFIXES, ".npy"))]
+        truth = {place.as_posix(): place.parts[0] for place in places if len(place.parts) > 1}
+    elif labels.is_file():
+        truth = {}
+        for line, row in enumerate(read_rows(labels, ("filename", "label")), 2):
+            name, label = Path(row["filename"].strip()).as_posix(), row["label"].strip()
+            if truth.setdefault(name, label) != label:
+                raise DataError(f"{labels} line {line}: {name} is {label!r}, but {truth[name]!r} in a line before it.")
+        truth = {name: label for name, label in truth.items() if label}
+    else:
+        raise DataError(f"there is no {labels}; --labels is a CSV, or a folder of class folders.")
+    if unknown := Counter(label for label in truth.values() if label not in classes):
+        some = _some([f"{label!r} ({count})" for label, count in unknown.items()])
+        raise DataError(f"{labels} has labels that are no class of this run: {some}; its classes are {_some(classes)}.")
+    files = {file.relative_to(images).as_posix() for file in find_images(images, (*SUFFIXES, ".npy"))}
+    if not files & truth.keys():
+        raise DataError(f"no image in {images} has a label in {labels}, which names {_some(truth) or 'none'}.")
+    for names, what in (
+        (files - truth.keys(), "images without a label"),
+        (truth.keys() - files, "labels without an image"),
+    ):
+        if names:
+            _say(f"{len(names)} {what} are not scored: {_some(sorted(names))}")
+    return {name: truth[name] for name in files & truth.keys()}
+
+
+def _some(names: Collection[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(list(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _say(text: str) -> None:
+    """Prints beside the standard output, which may be the table."""
+    print(text, file=sys.stderr)
+
+
+def _refuse_labels(labels: str) -> None:
+    if labels:
+        raise UserError(f"--labels={labels} scores a classifier into one class an image, which this run is not.")
+
+
+def write_labels(trained: Trained, images: Path, out: str, *, labels: str = "", batch_size: int = 64, **_: Any) -> None:
     """Writes a row for each image: file, labels (the classes of probability above 0.5, joined by ";"), and the
     probability of every class; see `write_rows`."""
+    _refuse_labels(labels)
     classes = trained.info.classes
 
-    def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
+    def row(file: str, prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
         probability = dict(zip(classes, prediction["probability"].tolist()))
         return {"labels": ";".join(name for name, p in probability.items() if p > 0.5), **probability}
 
     write_rows(trained, images, out, row, batch_size=batch_size)
 
 
-def write_features(trained: Trained, images: Path, out: str, *, batch_size: int = 64, **_: Any) -> None:
+def write_features(
+    trained: Trained, images: Path, out: str, *, labels: str = "", batch_size: int = 64, **_: Any
+) -> None:
     """Writes a row for each image: file, and the values of its feature; see `write_rows`."""
+    _refuse_labels(labels)
 
-    def row(prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
+    def row(file: str, prediction: Mapping[str, np.ndarray]) -> dict[str, str | float]:
         return {f"feature_{i}": value for i, value in enumerate(prediction["feature"].tolist())}
 
     write_rows(trained, images, out, row, batch_size=batch_size)
@@ -96,33 +170,41 @@ def write_rows(
     trained: Trained,
     images: Path,
     out: str,
-    row: Callable[[Mapping[str, np.ndarray]], dict[str, str | float]],
+    row: Callable[[str, Mapping[str, np.ndarray]], dict[str, str | float]],
     *,
     batch_size: int,
-) -> None:
-    """Writes the file and `row(prediction)` of each image to `out`, .csv or .json; empty: as CSV to the terminal."""
+) -> list[dict[str, str | float]]:
+    """Writes the file and `row(file, prediction)` of each image to `out`, .csv or .json; empty: as CSV to the terminal.
+    Returns the rows."""
     if out and Path(out).suffix not in (".csv", ".json"):
         raise UserError(f"--out={out} must end in .csv or .json.")
     outputs = predictions(trained, images, batch_size=batch_size)
-    rows = [{"file": file, **row(prediction)} for file, prediction in outputs]
+    rows = [{"file": file, **row(file, prediction)} for file, prediction in outputs]
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     if not out:
-        print(text.getvalue(), end="")
-        return
+        print(text.getvalue(), end="", flush=True)
+        return rows
     if out.endswith(".json"):
         write_json(out, rows)
     else:
         write_atomic(out, text.getvalue().encode())
     print(f"{out}: {len(rows)} images")
+    return rows
 
 
-def write_masks(trained: Trained, images: Path, out: str, *, tile: int | None = None, **_: Any) -> None:
+def write_masks(
+    trained: Trained, images: Path, out: str, *, labels: str = "", tile: int | None = None, **_: Any
+) -> None:
     """Writes the mask of each image, NAME.png, and NAME_overlay.png, in the image's size, into the folder `out`."""
+    _refuse_labels(labels)
     if not out or Path(out).suffix:
         raise UserError("give --out=DIR, a folder for the masks.")
+    [(name, times)] = Counter(file.with_suffix("") for file in find_images(images)).most_common(1)
+    if times > 1:
+        raise DataError(f"{times} images are named {name}, and so would their masks be: rename all but one.")
     count = 0
     for file, image, mask in masks(trained, images, tile=tile):
         path = Path(out) / file.relative_to(images).with_suffix("")

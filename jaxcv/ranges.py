@@ -18,10 +18,14 @@ class Range(NamedTuple):
         """Whether a number, or each of those in a tuple or list of them, is in the range; NaN is not."""
         if isinstance(value, tuple | list):
             return all(map(self.holds, value))
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return False
         above = self.low < value if "(" in self.open else self.low <= value
         return above and (value < self.high if ")" in self.open else value <= self.high)
 
     def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "a finite number"
         if self.high == math.inf:
             return f"above {self.low:g}" if "(" in self.open else f"{self.low:g} or more"
         left = "(" if "(" in self.open else "["
@@ -35,3 +39,5 @@ Share = Annotated[float, Range(0, 1)]  # a probability, a part of a whole
 Decay = Annotated[float, Range(0, 1, ")")]  # a share that is less than all
 Count = Annotated[int, Range(0)]
 PositiveCount = Annotated[int, Range(1)]
+Byte = Annotated[int, Range(0, 255)]
+PositiveCounts = Annotated[tuple[int, ...], Range(1)]

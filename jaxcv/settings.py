@@ -1,6 +1,6 @@
 """The groups of a config that are not a part's own options: their keys, defaults and ranges."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from ml_collections import ConfigDict
@@ -79,6 +79,25 @@ class Eval(NamedTuple):
 
 GROUPS = ("data", "augment", "model", "task", "optim", "train", "evals", "eval", "sweep")
 
+NEEDS = {  # key -> another that must not be empty, 0 or False for it to have an effect
+    "init_allow": "init_from",
+    "init_fresh": "init_from",
+    "optim.decay_all": "optim.weight_decay",
+    "optim.no_decay": "optim.weight_decay",
+    "optim.freeze_statistics": "optim.freeze",
+    "train.patience": "eval.best",
+    "eval.report": "eval.best",
+    "data.threshold": "data.colors",
+}
+REPLACED = {"eval.examples": "eval.named", "data.holdout": "data.val_folder"}  # key -> another that takes its place
+UNREAD = {  # task -> keys that it does not read
+    "byol": ("eval.stage", "eval.tile"),
+    "classify": ("eval.tile", "train.stop_on_collapse"),
+    "multilabel": ("eval.tile", "train.stop_on_collapse"),
+    "segment": ("eval.crop", "eval.stage", "train.stop_on_collapse"),
+    "colorize": ("eval.crop", "eval.stage", "eval.tile", "train.stop_on_collapse"),
+}
+
 
 class Settings(NamedTuple):
     """The checked groups of a config."""
@@ -92,9 +111,13 @@ class Settings(NamedTuple):
 
 def read_settings(config: ConfigDict) -> Settings:
     """The settings of a config. Raises ConfigError for a key that is missing, unknown, or outside of its range."""
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"a config is what jaxcv.load_config returns, not a {type(config).__name__}.")
     for name in (*GROUPS[:-1], *config):
         if name not in config:
-            raise ConfigError(f"config.{name} is missing; every experiment has it.")
+            raise ConfigError(
+                f"config.{name} is missing; every experiment has it. A network alone is for jaxcv summary."
+            )
         if isinstance(config[name], ConfigDict) and name not in GROUPS:
             raise ConfigError(f"config has no group {name!r}; {nearest(name, GROUPS)}")
     data = {name: value for name, value in config.data.items() if name in Reading._fields}
@@ -105,6 +128,55 @@ def read_settings(config: ConfigDict) -> Settings:
         optim=call(Optim, _plain(config.optim), group="optim"),
         eval=call(Eval, _plain(config.eval), group="eval"),
     )
+
+
+def without_effect(config: ConfigDict, keys: Iterable[str]) -> list[str]:
+    """A sentence for each of `keys` ("optim.sgd.momentum") that no part of this config reads: which other key is why.
+
+    A config may hold the options of parts that another value of optim.name, optim.schedule or evals.names chooses.
+    """
+    reasons = ((key, _idle(config, key)) for key in keys)
+    return [f"config.{key} has no effect: config.{why}." for key, why in reasons if why]
+
+
+def _idle(config: ConfigDict, key: str) -> str:
+    """Why `key` has no effect, as "optim.name is 'adam'"; empty if it has one."""
+    group, *path = key.split(".")
+    optim, chosen = config.optim, config.evals.names
+
+    def said(other: str) -> str:
+        return f"{other} is {_get(config, other)!r}"
+
+    if group == "sweep":
+        return "sweep is for jaxcv sweep alone"
+    if group == "optim" and len(path) > 1 and path[0] not in (optim.name, optim.schedule):
+        return f"{said('optim.name')}, config.{said('optim.schedule')}"
+    if group == "evals" and len(path) > 1 and path[0] not in chosen:
+        return said("evals.names")
+    if key in UNREAD.get(config.task.name, ()):
+        return said("task.name")
+    if key in NEEDS and not _get(config, NEEDS[key]):
+        return said(NEEDS[key])
+    if key in REPLACED and _get(config, REPLACED[key]):
+        return said(REPLACED[key])
+    if key in ("eval.every_steps", "eval.every_epochs") and all(_has_period(config, name) for name in chosen):
+        return f"{said('evals.names')}, and each has its own period"
+    share = f"{key.rpartition('.')[0]}.p"
+    if group == "augment" and key != share and _get(config, share) == 0:
+        return said(share)
+    return ""
+
+
+def _has_period(config: ConfigDict, name: str) -> bool:
+    return not {"every_steps", "every_epochs"}.isdisjoint(config.evals.get(name, {}))
+
+
+def _get(config: ConfigDict, key: str) -> Any:
+    """The value of `key`; None where the config does not have it."""
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, ConfigDict) else None
+    return value
 
 
 def _plain(group: ConfigDict) -> Mapping[str, Any]:

@@ -6,10 +6,13 @@ Arrays of a batch have a leading axis b; `image` is uint8 (b, h, w, c), `label` 
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin
 
 import jax
 import numpy as np
+
+from jaxcv.config import check_function
 
 Tree = Any  # a pytree of arrays
 Batch = Mapping[str, jax.Array]
@@ -73,3 +76,15 @@ class Task(NamedTuple):
     diagnose: Callable[[Mapping[str, float]], str] = healthy  # training metrics -> why training has failed, or ""
     draw: Callable[[Any, Path], None] | None = None  # the figures of jaxcv.report.results.Results, into a folder
     write: Callable[..., None] | None = None  # writes predictions for a folder of images, see jaxcv/predict.py
+    chance: Mapping[str, float] = {}  # metric -> what guessing gives, where `summarize` does not give it as NAME_chance
+
+
+def check_functions(task: Task, name: str) -> None:
+    """Raises ConfigError unless the functions of the task `name` take as many arguments as they are annotated with."""
+    for field, kind in Task.__annotations__.items():
+        optional = get_origin(kind) is UnionType and getattr(task, field) is None
+        kind = get_args(kind)[0] if get_origin(kind) is UnionType else kind
+        if get_origin(kind) is Callable and not optional:
+            check_function(getattr(task, field), kind, f"the task {name!r}: `{field}`")
+    for key, schedule in task.schedules.items():
+        check_function(schedule, Schedule, f"the task {name!r}: `schedules[{key!r}]`")

@@ -1,8 +1,8 @@
 """Converts weights between torch's files and runs.
 
-jaxcv convert --weights=FILE --config=NAME[:VARIANT,...] --workdir=DIR [--allow-missing='fc.*']
+jaxcv convert --weights=FILE --config=NAME[:VARIANT,...] --workdir=DIR [--allow_missing='fc.*']
     starts a run of the config in DIR, at step 0, with the weights of FILE (.safetensors, .pth, or a run's workdir);
-    jaxcv train resumes it. --dry-run only prints what fits.
+    jaxcv train resumes it. --dry_run only prints what fits.
 jaxcv convert --workdir=DIR --export=FILE.safetensors
     writes the network of a run (of BYOL: the online encoder) under torch's names; torchvision loads it strict=True.
 """
@@ -23,8 +23,8 @@ def add_flags(parser: ArgumentParser) -> None:
     flags.text(parser, "--weights", "PATH", "file, or workdir of a run, to read weights from")
     flags.text(parser, "--export", "FILE", ".safetensors file to write")
     flags.text(parser, "--workdir", "DIR", "folder of the run")
-    flags.text(parser, "--allow-missing", "PATTERNS", "tensors that may be missing or unused, 'fc.*,...'")
-    flags.switch(parser, "--dry-run", "print the table and write nothing")
+    flags.text(parser, "--allow_missing", "PATTERNS", "tensors that may be missing or unused, 'fc.*,...'")
+    flags.switch(parser, "--dry_run", "print the table and write nothing")
 
 
 def convert(args: Namespace) -> None:
@@ -60,7 +60,7 @@ def start(config: ConfigDict, args: Namespace) -> None:
     cells = {row.name: (shape(row.file_shape), shape(row.model_shape), row.outcome) for row in sorted(rows)}
     table = {name: dict(zip(columns, values)) for name, values in cells.items()}
     closing_table(source, table)
-    remedy = " What may be missing or unused is named by --allow-missing='fc.*,...'."
+    remedy = " What may be missing or unused is named by --allow_missing='fc.*,...'."
     check_rows(rows, source=f"The weights in {source}", remedy=remedy)
     if not args.dry_run:
         train.start(config, Path(args.workdir), experiment, weights)

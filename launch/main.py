@@ -11,8 +11,11 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 
-from jaxcv.store.stop import on_signals
-from jaxcv.tools import command, flags
+try:
+    from jaxcv.store.stop import on_signals
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -31,7 +34,8 @@ def run(args: Namespace) -> None:
     from jaxcv.store import processes
 
     processes.join(args.coordinator, args.num_processes, args.process_id)
-    train.run(config, command.workdir(args), should_stop=should_stop, override=args.override)
+    chosen = [key for key, _ in args.overrides]
+    train.run(config, command.workdir(args), should_stop=should_stop, override=args.override, chosen=chosen)
 
 
 main = partial(command.run, run, doc=__doc__, add_flags=add_flags, workdir=command.workdir)

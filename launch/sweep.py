@@ -3,9 +3,10 @@
 jaxcv sweep --config=fashion_mnist:ablation [--config.KEY=VALUE ...] [--workdir=DIR]
 
 config.sweep has `rows`, each {"name", "set": values by key}, `seeds`, `metrics`, and `reference`, (row, value) pairs to
-show beside the first metric. The workdir of a run is DIR/ROW/SEED; finished runs are skipped, others are resumed. DIR
-gets table.md, table.csv, table.tex and the figures, and if the sweep has `epochs`, a list of numbers, also epochs.md,
-epochs.csv and epochs.tex with the first metric on the split val after each of them.
+show beside the first metric. The workdir of a run is DIR/ROW/SEED; finished runs are skipped, others are resumed, and a
+run of another config there stops the sweep before anything is trained. DIR gets table.md, table.csv, table.tex and the
+figures, and if the sweep has `epochs`, a list of numbers, also epochs.md, epochs.csv and epochs.tex with the first
+metric on the split val after each of them.
 """
 
 import sys
@@ -29,7 +30,10 @@ def run(args: Namespace) -> None:
         raise ConfigError("this config has no sweep; run it with jaxcv train.")
     from jaxcv.tools import sweep
 
-    sweep.run(config, command.workdir(args), should_stop=should_stop)
+    workdir = command.workdir(args)
+    sweep.run(config, workdir, should_stop=should_stop)
+    if (workdir / "table.md").exists():
+        print(f"Table of the finished runs: {workdir / 'table.md'}")
 
 
 main = partial(command.run, run, doc=__doc__, add_flags=add_flags, workdir=command.workdir)

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 import json
 import pickle
 import struct
@@ -224,3 +225,36 @@ CASES = {
     "mask_folder": _mask_folder_case,
     "shapes": _shapes_case,
 }
+
+
+def of_every_config(root: Path) -> Path:
+    """Puts a little data into `root` in the form of each data set that the variants of configs/ name; returns it."""
+    fashion_mnist(root, train=40)
+    cifar10(root, each=8)
+    for folder in ("imagenette2-160", "mini", "imagenet"):
+        class_folders(root / folder / "train", {"ant": 12, "bee": 12})
+        class_folders(root / folder / "val", {"ant": 2, "bee": 2})
+    camvid(root / "CamVid", counts={"train": 12, "val": 4, "test": 4})
+    for split, i in itertools.product(("train", "val"), range(12)):
+        picture(root / f"cells/{split}/{i}.jpg", seed=i)
+        mask(root / f"cells/{split}annot/{i}.png", np.eye(20) * 255)
+    for split, number in (("train", 12), ("val", 2)):
+        class_folders(root / "hymenoptera_data" / split, {"ant": number, "bee": number})
+        class_folders(root / "photos" / split, {"ant": number, "bee": number})
+        rows = [
+            f"{name}/{i:03d}.png,{label}" for i in range(number) for name, label in (("ant", "ant"), ("bee", "ant bee"))
+        ]
+        (root / "photos" / f"{split}.csv").write_text("\n".join(["filename,label", *rows]))
+        csv_labels(root / "p2_data" / "office" / split, ["chair", "desk"] * number)
+        named_files(root / "p1_data" / f"{split}_50", ["0", "1"] * number)
+    for split in ("train", "validation"):
+        land_cover(root / "p2_data" / split, [np.zeros((20, 20, 3))] * 8)
+        land_cover(root / "dubai_512" / split, [np.full((20, 20, 3), (60, 16, 152))] * 8)
+    square = [[2, 2, 12, 2, 12, 12, 2, 12]]
+    for split in ("train2017", "val2017"):
+        photos = {f"{i:03d}": [("dog", square), ("car", square)] for i in range(8)}
+        coco(root / "coco", split, photos, (20, 20))
+    trimaps = {i: np.full((20, 20, 3), (128, 0, 0)) for i in range(1, 9)}
+    lists = {name: list(trimaps) for name in ("trn1", "trn2", "trn3", "val1")}
+    flowers17(root, trimaps=trimaps, images=8, **lists)
+    return root

@@ -1,15 +1,16 @@
-"""Kills runs at random, lets them go on, and compares what they end with: not one bit may differ.
+"""Interrupts and damages runs, lets them go on, and compares what they end with: not one bit may differ, or it is said.
 
 python tests/soak.py --kills=100 [--seed=0] [--configs=colorize,byol,fashion_mnist,camvid]
-python tests/soak.py --damage [--configs=...]      every file of a real run's last checkpoint flipped, cut, deleted
+python tests/soak.py --damages=100 [...]       one file of a run is flipped, cut, emptied, deleted, its lines moved
+python tests/soak.py --checkpoints [...]       every file of a real run's last checkpoint, in every way
 """
 
 import argparse
 import contextlib
 import io
-import json
 import random
 import shutil
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -21,27 +22,39 @@ import runs
 from jaxcv.store.folder import Folder
 from jaxcv.tools import command
 
-TARGETS = ("any", "any", "set-up", "compile", "step", "evaluation", "save")  # when a kill is aimed at
+EVENTS = {  # what is waited for before a run is interrupted: a name, and the files whose change shows it
+    "temporary": ("**/.*.tmp", "checkpoints/*.orbax-checkpoint-tmp*"),
+    "checkpoint": ("checkpoints/[0-9]*",),
+    "line": ("metrics.jsonl",),
+    "example": ("examples/*.npz",),
+    "figure": ("figures/*",),
+    "result": ("result.npz", "result.json"),
+    "start": ("lock", "config.json", "manifest.json"),
+    "moment": (),  # a random one
+}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--damages", type=int, default=0)
+    parser.add_argument("--checkpoints", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--configs", default="colorize,byol,fashion_mnist,camvid")
-    parser.add_argument("--damage", action="store_true")
     options = parser.parse_args()
     command.quiet()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        root, rng = Path(folder), random.Random(options.seed)
         whole = {name: run_whole(name, root) for name in options.configs.split(",")}
-        differ = damage(whole, root) if options.damage else soak(whole, root, options.kills, options.seed)
-    raise SystemExit(bool(differ))
+        failures = interrupt(whole, root, options.kills, rng) + damage(whole, root, options.damages, rng)
+        failures += damage_checkpoints(whole, root) if options.checkpoints else []
+    raise SystemExit(bool(failures))
 
 
-def start(name, root, workdir):
+def start(name, root, workdir, workers=0):
     flags = runs.flags_of(name, root / "data")
-    return runs.start("main.py", *flags, f"--workdir={workdir}", cache=root / "cache")
+    workers = (f"--config.data.workers={workers}",) if workers else ()
+    return runs.start("main.py", *flags, *workers, f"--workdir={workdir}", cache=root / "cache")
 
 
 def run_whole(name, root):
@@ -54,67 +67,143 @@ def run_whole(name, root):
     return workdir, time.monotonic() - began
 
 
-def soak(whole, root, kills, seed):
-    """Runs that differ from the uninterrupted one, after so many kills in all."""
-    rng, hit, differ, count = random.Random(seed), Counter(), [], 0
-    while hit.total() < kills:
-        name = list(whole)[count % len(whole)]
-        workdir, count = root / name / str(count), count + 1
-        for _ in range(min(rng.randint(1, 5), kills - hit.total())):
-            phase = kill(name, root, workdir, whole[name], rng)
-            if phase is None:  # the run was quicker
+def report(failures, workdir, outcomes, check):
+    """Calls `check`, whose AssertionError is a failure and keeps the workdir."""
+    try:
+        check()
+    except AssertionError as error:
+        failures.append(str(workdir))
+        print(f"{workdir} FAILS: {error}", flush=True)
+    else:
+        shutil.rmtree(workdir)
+    print(f"{outcomes.total()}: {dict(sorted(outcomes.items()))}; {len(failures)} failures", flush=True)
+
+
+def interrupt(whole, root, count, rng):
+    """Runs that end otherwise than the uninterrupted one, after so many interruptions in all."""
+    outcomes, failures = Counter(), []
+    for number in range(count):
+        if outcomes.total() >= count:
+            break
+        name = list(whole)[number % len(whole)]
+        workdir = root / name / f"interrupted-{number}"
+        for _ in range(min(rng.randint(1, 5), count - outcomes.total())):
+            done = interrupt_once(name, root, workdir, whole[name][1], rng)
+            if done is None:  # the run was quicker
                 break
-            hit[phase] += 1
+            outcomes[done] += 1
         code, out, err = runs.finish(start(name, root, workdir), timeout=3600)
-        try:
+
+        def check(name=name, workdir=workdir, code=code, out=out, err=err):
             assert code == 0, err
             assert "damaged" not in out, out
             runs.assert_same_run(whole[name][0], workdir)
-        except AssertionError as error:
-            differ.append(str(workdir))
-            print(f"{workdir} DIFFERS: {error}", flush=True)
-        else:
-            shutil.rmtree(workdir)
-        print(f"{count} runs, {hit.total()} kills: {dict(hit)}; {len(differ)} differ", flush=True)
-    return differ
+
+        report(failures, workdir, outcomes, check)
+    return failures
 
 
-def kill(name, root, workdir, whole, rng):
-    """Starts the run and kills it at a random moment; the phase in which that was, None if it had ended."""
-    target, began = rng.choice(TARGETS), time.time()
-    latest = began + (rng.uniform(0, whole[1]) if target == "any" else 3600)
-    process = start(name, root, workdir)
-    due = {row["step"] for row in runs.lines(whole[0] / "metrics.jsonl") if any(k.startswith("val/") for k in row)}
-    while process.poll() is None and time.time() < latest:
-        if target != "any" and phase_of(workdir, began, due) == target:
-            time.sleep(rng.uniform(0, 0.05))
-            break
+def interrupt_once(name, root, workdir, seconds, rng):
+    """Starts the run and interrupts it after an event; what was done, None if the run had ended."""
+    event, ending = rng.choice(list(EVENTS)), rng.choice(["KILL", "KILL", "KILL", "TERM", "HUP", "STOP", "race"])
+    began, delay = state_of(workdir, event), rng.uniform(0, seconds) if event == "moment" else rng.uniform(0, 0.05)
+    process = start(name, root, workdir, workers=rng.choice([0, 0, 2]))
+    while process.poll() is None and event != "moment" and state_of(workdir, event) == began:
         time.sleep(0.002)
-    phase = phase_of(workdir, began, due)
-    process.kill()
-    process.communicate()
-    return phase if process.returncode else None
+    time.sleep(delay)
+    if process.poll() is not None:
+        process.communicate()
+        return None
+    if ending == "race":  # the second is refused, or comes so early that it is first
+        code, _, err = runs.finish(start(name, root, workdir), timeout=3600)
+        assert code == 0 or "is in use by another run" in err, err
+        process.kill()
+    elif ending == "STOP":
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(rng.uniform(0, 1))
+        process.kill()
+    else:
+        process.send_signal(getattr(signal, f"SIG{ending}"))
+    process.communicate(timeout=3600)
+    return f"{ending} after {event}"
 
 
-def phase_of(workdir, began, due):
-    """What a run does that was started at `began`, as far as its folder tells."""
-    with contextlib.suppress(FileNotFoundError):  # it is renamed at any moment
-        if any(x.stat().st_mtime > began for x in (workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
-            return "save"
-    events = workdir / "tensorboard/events.out.tfevents.jaxcv"
-    if not events.exists() or events.stat().st_mtime < began:
-        return "set-up"
-    text = (workdir / "metrics.jsonl").read_text()
-    rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-    evaluated = {row["step"] for row in rows if any(key.startswith("val/") for key in row)}
-    if max(due) in evaluated:
-        return "finish"
-    if (rows[-1]["step"] if rows else 0) in due - evaluated:
-        return "evaluation"
-    return "step" if rows[-1]["time/unix"] > began and "train/loss" in rows[-1] else "compile"
+def state_of(workdir, event):
+    """What changes with an event."""
+    found = {}
+    for pattern in EVENTS[event]:
+        for path in list(workdir.glob(pattern)) if workdir.exists() else ():
+            with contextlib.suppress(FileNotFoundError):  # it is renamed at any moment
+                found[path] = path.stat().st_mtime_ns
+    return found
 
 
-def damage(whole, root):
+def damage(whole, root, count, rng):
+    """Damages after which a run ended otherwise, and did not say so in one line that names the file."""
+    outcomes, failures = Counter(), []
+    stopped = {name: run_half(name, root, whole[name][0]) for name in whole} if count else {}
+    for number in range(count):
+        name = list(whole)[number % len(whole)]
+        workdir = root / name / f"damaged-{number}"
+        shutil.copytree(rng.choice([stopped[name], whole[name][0]]), workdir)
+        kinds = sorted({path.relative_to(workdir).parts[0] for path in files_of(workdir)})
+        kind = rng.choice(kinds)
+        file = rng.choice([path for path in files_of(workdir) if path.relative_to(workdir).parts[0] == kind])
+        way, change = rng.choice(list(ways(file)))
+        change()
+        code, out, err = runs.finish(start(name, root, workdir, workers=rng.choice([0, 0, 2])), timeout=3600)
+
+        def check(name=name, workdir=workdir, file=file, way=way, kind=kind, code=code, out=out, err=err):
+            said = f"{file.relative_to(workdir)} {way}: {out}{err}"
+            names = (file.name, kind.partition(".")[0])
+            if code:
+                assert err.startswith("error: ") and err.count("\n") == 1, said
+                assert any(name in err for name in names), said
+                outcomes[f"{kind}: named"] += 1
+                return
+            if "is missing: the figures lack" in out:
+                shutil.copy(whole[name][0] / "examples" / file.name, file)
+            runs.assert_same_run(whole[name][0], workdir)
+            outcomes[f"{kind}: as if nothing had been"] += 1
+
+        report(failures, workdir, outcomes, check)
+    return failures
+
+
+def run_half(name, root, whole):
+    """The workdir of a run that was stopped half way."""
+    workdir, last = root / name / "half", runs.steps(whole)[-1]
+    process = start(name, root, workdir)
+    runs.until(process, workdir, last // 2 + 1)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = runs.finish(process)
+    assert code == 0, err
+    return workdir
+
+
+def files_of(workdir):
+    """The files that a run reads again."""
+    unread = ("figures", "lock", "error.log")
+    files = (path for path in sorted(workdir.rglob("*")) if path.is_file())
+    return [path for path in files if path.relative_to(workdir).parts[0] not in unread]
+
+
+def ways(file):
+    """(name, function) of the ways to damage a file; those of a log are by line too."""
+    names = ("first byte", "middle byte", "last byte", "cut", "emptied", "deleted")
+    yield from zip(names[-len(changes := list(runs.damages(file))) :], changes)
+    if file.suffix == ".jsonl":
+        lines = file.read_bytes().splitlines(keepends=True)
+        half = len(lines) // 2
+        yield "doubled", lambda: file.write_bytes(b"".join([*lines[:half], *lines[half - 1 :]]))
+        yield "reversed", lambda: file.write_bytes(b"".join(lines[::-1]))
+        yield "line lost", lambda: file.write_bytes(b"".join([*lines[: half - 1], *lines[half:]]))
+        yield "number edited", lambda: file.write_bytes(file.read_bytes().replace(b"0.", b"1.", 1))
+
+
+def damage_checkpoints(whole, root):
     """Files whose damage gave another state; none if each was harmless, or noticed and the step before used."""
     from jaxcv.experiment import build
     from jaxcv.run.pretrained import read_config
@@ -129,14 +218,14 @@ def damage(whole, root):
         experiment, last = build(read_config(Folder(workdir))), runs.steps(workdir)[-1]
         copy, folder = root / name / "copy", (workdir / "checkpoints").absolute()
         known = {
-            step: bits(read_checkpoint(folder / str(step), experiment.compiled.abstract))
+            step: bits(read_checkpoint(folder / str(step), experiment.compiled.abstract, ()))
             for step in runs.steps(workdir)
         }
         for file in sorted((workdir / "checkpoints" / str(last)).rglob("*")):
             for number in range(6 if file.is_file() and file.stat().st_size else 0):
                 shutil.copytree(workdir / "checkpoints", copy / "checkpoints")
                 list(runs.damages(copy / file.relative_to(workdir)))[number]()
-                checkpoints = Checkpoints(copy)
+                checkpoints = Checkpoints(Folder(copy))
                 with contextlib.redirect_stdout(io.StringIO()) as said:
                     step, state = checkpoints.restore(checkpoints.latest, experiment.compiled.abstract, otherwise="")
                 checkpoints.close()

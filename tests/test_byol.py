@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.models.layers import BatchNorm, conv, global_avg_pool
 from jaxcv.optim.optimizers import make_optimizer
@@ -43,7 +44,7 @@ def brighter(key, batch):
 def make(augment=brighter, total_steps=10, **options):
     setup = Setup(lambda num_classes: Backbone(), INFO, {}, total_steps)
     with mock.patch.object(byol, "make_augment", lambda info: augment):
-        return byol.make(setup, **{"hidden": 16, "features": 6} | options)
+        return call(byol.make, {"hidden": 16, "features": 6} | options, group="task", setup=setup)
 
 
 def started(task, seed=0):
@@ -189,10 +190,10 @@ def test_as_published_it_learns_and_does_not_collapse():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target_init": "clone"}, "config.task.target_init='clone' is unknown; choose separate or copy."),
+        ({"target_init": "clone"}, "config.task.target_init='clone' is unknown; choose one of copy, separate."),
         (
             {"tau_schedule": "linear"},
-            "config.task.tau_schedule='linear' is unknown; choose cosine or constant.",
+            "config.task.tau_schedule='linear' is unknown; choose one of constant, cosine.",
         ),
     ],
 )

@@ -1,5 +1,8 @@
 """Checkpoints: what is saved comes back or is named and set aside; the best is kept; a workdir has one run."""
 
+import errno
+import fcntl
+import os
 import resource
 import shutil
 import subprocess
@@ -12,13 +15,15 @@ import numpy as np
 import pytest
 
 import runs
-from jaxcv.errors import UserError
+from jaxcv.errors import DataError, UserError
 from jaxcv.mesh import make_mesh, replicated
 from jaxcv.optim.optimizers import make_optimizer
 from jaxcv.step import TrainState
 from jaxcv.store import checkpoint
-from jaxcv.store.checkpoint import Checkpoints, restore_raw
+from jaxcv.store.checkpoint import Checkpoints, identities_in, restore_raw
+from jaxcv.store.files import write_json
 from jaxcv.store.folder import Folder
+from jaxcv.store.manifest import identity
 
 TX = make_optimizer("adam", lambda step: 0.1, ema_decay=0.9)
 
@@ -235,12 +240,14 @@ def test_any_file_without_room_is_one_line(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         with (
             pytest.raises(UserError, match="cannot write in .*: File too large; make room and run the same command"),
-            Folder(tmp_path).report_full_disk(),
+            Folder(tmp_path).report_errors(),
         ):
             (tmp_path / "file").write_bytes(bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    with pytest.raises(FileNotFoundError), Folder(tmp_path).report_full_disk():
+    with pytest.raises(FileNotFoundError), Folder(tmp_path / "run").report_errors():
+        (tmp_path / "none").read_bytes()
+    with pytest.raises(UserError, match="none was removed during the run; restore"), Folder(tmp_path).report_errors():
         (tmp_path / "none").read_bytes()
 
 
@@ -280,14 +287,77 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path, other, message):
     assert kept(tmp_path) == ["3"]
 
 
-@pytest.mark.parametrize("name", ["a[2]", "a\\b"])
-def test_a_workdir_whose_checkpoints_could_not_be_read_is_refused(tmp_path, name):
-    with (
-        pytest.raises(UserError, match="in it, which breaks checkpoints; name another"),
-        Folder(tmp_path / name).locked(),
-    ):
-        pass
-    assert not list(tmp_path.iterdir())
+def test_a_path_is_no_pattern(tmp_path):
+    for name in ("xy[2]z\\b", "x*y", "x?y", "x-y"):  # the last is what the patterns before it match
+        saved(tmp_path / name, {2: None, 3: None})
+    for name in ("xy[2]z\\b", "x*y", "x?y"):
+        assert same(restored(tmp_path / name)[1], state(3)) and kept(tmp_path / name) == ["2", "3"]
+    (tmp_path / "x*y/checkpoints/3/state/_METADATA").write_bytes(b"")
+    with pytest.raises(UserError, match=r"x\*y/checkpoints/3 is damaged: state/_METADATA cannot be read"):
+        restore_raw(Folder(tmp_path / "x*y"))
+
+
+def test_other_names_than_steps_are_left_alone_and_links_work(tmp_path):
+    saved(tmp_path, {3: None, 10: None})
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints / "3", checkpoints / "020")
+    (checkpoints / "²").mkdir()
+    (checkpoints / "3").rename(tmp_path / "elsewhere")
+    (checkpoints / "3").symlink_to(tmp_path / "elsewhere")
+    assert restored(tmp_path)[0] == 10
+    assert restore_raw(Folder(tmp_path), 3)["step"] == 3
+    saved(tmp_path, {12: None})  # the link is not kept; what it leads to is the user's
+    assert kept(tmp_path) == ["020", "10", "12", "²"] and (tmp_path / "elsewhere/state").exists()
+
+
+def test_a_checkpoint_of_another_run_is_not_taken_for_its_own(tmp_path, capsys):
+    def saved_by(seed, step):
+        run = Folder(tmp_path / str(seed))
+        config, data = {"seed": seed, "data": {"workers": step}}, {"train": "ab12"}
+        run.write_config(config)
+        run.write_manifest({"data": data})
+        with closing(Checkpoints(run, identity(config, data))) as checkpoints:
+            checkpoints.save(step, state(step))
+            return run, checkpoints
+
+    saved_by(0, 3)
+    run, checkpoints = saved_by(0, 6)  # another number of workers makes no other run
+    saved_by(1, 6)
+    shutil.rmtree(run.checkpoints / "6")
+    shutil.copytree(tmp_path / "1/checkpoints/6", run.checkpoints / "6")
+    with pytest.raises(UserError, match="6 is damaged: it is that of a run with another config or other data"):
+        restore_raw(run)
+    run.write_manifest({**run.read_manifest(), "overridden": sorted(identities_in(run.checkpoints))})
+    assert restore_raw(run)
+    run.write_manifest({"data": {"train": "ab12"}})
+    assert checkpoints.restore(checkpoints.latest, abstract(state()), otherwise="")[0] == 3
+    assert capsys.readouterr().out == (
+        "Checkpoint 6 is damaged (it is that of a run with another config or other data) and was renamed 6.corrupt; "
+        "step 3 is used.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "error", "stays"),
+    [
+        ("figures/views.png", "", UserError, False),
+        ("metrics.jsonl", '{"step": 0, "val/loss": 1.0}', UserError, False),
+        ("metrics.jsonl", '{"step": 1, "train/loss": 1.0}', UserError, True),
+        ("checkpoints/2/digests.json", "", UserError, True),
+        ("config.json", "", KeyError, True),  # a bug, whose traceback is kept there
+    ],
+)
+def test_a_refused_run_leaves_nothing(file, text, error, stays, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/mine.txt").write_text("")
+    for path in (tmp_path / "runs/new", tmp_path / "old"):
+        with pytest.raises(error), Folder(path).locked():
+            (path / file).parent.mkdir(parents=True, exist_ok=True)
+            (path / file).write_text(text)
+            raise error
+        assert (path / file).exists() == stays
+    assert (tmp_path / "runs").exists() == stays and (tmp_path / "old/mine.txt").exists()
+    assert stays or len(list((tmp_path / "old").iterdir())) == 1
 
 
 def test_a_workdir_has_one_run_at_a_time(tmp_path):
@@ -298,10 +368,68 @@ def test_a_workdir_has_one_run_at_a_time(tmp_path):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_workdir_that_cannot_be_written_to(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("file/run", "Not a directory"), ("file", "Not a directory"), ("x" * 300, "File name too long")],
+)
+def test_a_workdir_that_cannot_be_written_to(tmp_path, name, reason):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(UserError, match="cannot write to --workdir=.*file/run: Not a directory"),
-        Folder(tmp_path / "file" / "run").locked(),
+        pytest.raises(UserError, match=f"cannot write to --workdir=.*{name}: {reason}; name a folder"),
+        Folder(tmp_path / name).locked(),
     ):
         pass
+
+
+def test_a_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with Folder(tmp_path).locked():
+        assert f"{tmp_path} is not guarded against a second run" in (told := capsys.readouterr().out)
+        assert told.endswith("at the same time: No locks available.\n")
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with Folder(tmp_path).locked():
+        assert capsys.readouterr().out.endswith("at the same time: this system has no file locks.\n")
+
+
+def test_a_result_that_was_changed_is_named_and_evaluated_anew(tmp_path, capsys):
+    folder = Folder(tmp_path)
+    result = {"step": 8, "values": {"test/accuracy": 0.5, "val/loss": float("nan")}}
+
+    def written():
+        folder.write_result(result, {"test/confusion": np.eye(3)})
+        assert folder.read_result(8)["values"]["test/accuracy"] == 0.5 and folder.read_result(4) is None
+
+    def changed(file, content):
+        written()
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=f"{file.name} is not what the run has written: delete it and run"):
+            folder.read_result()
+        folder.truncate(8)
+        assert not folder.result.exists() and not folder.result_arrays.exists()
+        told = capsys.readouterr().out
+        assert f"{file.name} is not what" in told and told.endswith("It is evaluated anew.\n")
+
+    written()
+    text, arrays = folder.result.read_bytes(), folder.result_arrays.read_bytes()
+    for content in (text.replace(b"0.5", b"0.9"), text[:40], b"[]"):
+        changed(folder.result, content)
+    for content in (arrays[:-1], arrays.replace(b"confusion", b"confusiom"), b""):
+        changed(folder.result_arrays, content)
+    write_json(folder.result, {"step": 8})  # as earlier versions did
+    folder.result_arrays.write_bytes(b"")
+    assert folder.read_result(8) == {"step": 8}
+    with pytest.raises(DataError, match=r"result.npz cannot be read .*: restore or delete it, and run"):
+        folder.read_result_arrays()
+
+
+def test_a_manifest_that_was_changed_is_named(tmp_path):
+    folder = Folder(tmp_path)
+    folder.write_manifest({"seed": 3})
+    folder.write_manifest(folder.read_manifest() | {"seed": 4})
+    assert folder.read_manifest()["seed"] == 4
+    folder.manifest.write_text(folder.manifest.read_text().replace("4", "5", 1))
+    with pytest.raises(UserError, match=r"manifest.json is not what the run has written"):
+        folder.read_manifest()

@@ -140,7 +140,7 @@ def test_one_logit_for_two_classes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "softmaxx"}, "config.task.loss='softmaxx' is unknown; choose softmax or sigmoid"),
+        ({"loss": "softmaxx"}, "config.task.loss='softmaxx' is unknown; did you mean 'softmax'"),
         ({"label_smoothing": 1.0}, r"config.task.label_smoothing=1.0 must be in \[0, 1\)"),
     ],
 )
@@ -199,6 +199,14 @@ def test_a_sweep_runs_every_row_writes_its_table_and_runs_nothing_twice(config, 
         assert (swept / name).stat().st_size > 1000
     before = {path: path.stat().st_mtime_ns for path in swept.rglob("metrics.jsonl")}
     sweep.run(config, swept)
+    other = config.copy_and_resolve_references()
+    other.optim.lr, other.data.workers = 0.5, 1
+    rows = [swept / name / "0" for name in ("baseline", "improved")]
+    both = rf"{rows[0]} holds a run of another config \(optim.lr: \S+ -> 0.5\); .*: {rows[0]}, {rows[1]}\."
+    with pytest.raises(UserError, match=both):
+        sweep.run(other, swept)
+    other.optim.lr = config.optim.lr
+    sweep.run(other, swept)  # the number of workers changes no result
     assert before == {path: path.stat().st_mtime_ns for path in swept.rglob("metrics.jsonl")}
 
 
@@ -239,7 +247,9 @@ def test_patience_ends_a_run_that_gets_no_better_and_going_on_changes_nothing(co
     one.optim.lr = 0.0  # but for the batch statistics nothing changes
     one.model.batch_norm = False
     one.train.update({"patience": 1, "total_epochs": 5.0})
+    arrays = len(jax.live_arrays())
     values = train.run(one, tmp_path)
+    assert len(jax.live_arrays()) <= arrays  # nothing on the devices outlives a run
     steps = [row["step"] for row in Folder(tmp_path).read_metrics() if "val/accuracy" in row]
     per_epoch = steps[1]
     assert steps == [0, per_epoch] and json.loads((tmp_path / "result.json").read_text())["step"] == per_epoch
@@ -255,10 +265,19 @@ def test_a_sweep_names_the_row_that_cannot_be_set(config, tmp_path):
         sweep.run(one, tmp_path)
 
 
+def test_a_sweep_whose_runs_are_all_refused_leaves_nothing(config, tmp_path):
+    one = config.copy_and_resolve_references()
+    one.data.dir = "/nowhere"
+    with pytest.raises(UserError, match="2 of 2 runs failed"):
+        sweep.run(one, tmp_path / "sweep")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_best_metric_must_exist(config, tmp_path):
     one = ConfigDict({name: value for name, value in config.items() if name != "sweep"}).copy_and_resolve_references()
     one.eval.best = "val/acuracy"
     with pytest.raises(
         ConfigError, match=r"config.eval.best='val/acuracy' is no metric .* did you mean 'val/accuracy'"
     ):
-        train.run(one, tmp_path)
+        train.run(one, tmp_path / "run")
+    assert not list(tmp_path.iterdir())  # although the network was evaluated by then

@@ -117,11 +117,16 @@ def test_the_help_of_a_config_shows_variants_and_values(jaxcv_says):
         (["preview", "--config=byol", "--wrokdir", "x"], "there is no flag --wrokdir; choose one of "),
         (["preview", "--config=byol", "--row=3"], "there is no flag --row; did you mean '--rows'?"),
         (["preview", "--config=byol", "resume"], "'resume' is no flag; flags look like --name=value."),
-        (["preview", "--config=byol", "--rows=0"], "argument --rows: '0' must be a whole number, 1 or more."),
-        (["preview", "--config=byol", "--rows", "x"], "argument --rows: 'x' must be a whole number, 1 or more."),
-        (["preview", "--config"], "argument --config: expected one argument."),
+        (["preview", "byol:tiny"], "'byol:tiny' is no flag; write --config=byol:tiny."),
+        (["preview", "config=byol:tiny"], "'config=byol:tiny' is no flag; write --config=byol:tiny."),
+        (["preview", "--config=byol:tiny:small"], "variants are joined by commas; write --config=byol:tiny,small."),
+        (["preview", "--config=."], "--config=. is a folder; name a config ("),
+        (["preview", "--config=byol", "--rows=0"], "--rows=0 must be a whole number, 1 or more."),
+        (["preview", "--config=byol", "--rows", "x"], "--rows=x must be a whole number, 1 or more."),
+        (["preview", "--config"], "--config needs a value."),
+        (["train", "--workdir"], "--workdir needs a value."),
         (["predict", "--config.seed=1"], "there is no flag --config.seed; choose one of "),
-        (["convert", "--dry-run=no"], "argument --dry-run: 'no' must be True or False."),
+        (["convert", "--dry-run=no"], "--dry_run=no must be True or False."),
         (["preview"], "give the config to run as --config=NAME, or --config=NAME:VARIANT for one of its variants."),
         (
             ["preview", "--config=byol", "--config.optim.lrr", "1"],
@@ -137,7 +142,19 @@ def test_the_help_of_a_config_shows_variants_and_values(jaxcv_says):
         ),
         (
             ["preview", "--config=byol", "--config.optim.lr", "fast"],
-            "flag --config.optim.lr=fast: could not convert string to float: 'fast'",
+            "--config.optim.lr=fast must be a number; it is 0.003 now.",
+        ),
+        (
+            ["preview", "--config=byol", "--config.train.batch_size=1.5"],
+            "--config.train.batch_size=1.5 must be a whole number; it is 128 now.",
+        ),
+        (
+            ["preview", "--config=byol", "--config.train.stop_on_collapse=maybe"],
+            "--config.train.stop_on_collapse=maybe must be True or False; it is False now.",
+        ),
+        (
+            ["preview", "--config=byol", "--config.optim=1"],
+            "--config.optim=1: config.optim is a group of keys; set them one by one, as in optim.clip_norm.",
         ),
     ],
 )
@@ -145,7 +162,7 @@ def test_what_is_mistyped_is_told_in_one_line(arguments, message, jaxcv_says, tm
     code, out, err = jaxcv_says(*arguments)
     assert (code, out) == (1, "")
     assert err.startswith(f"error: {message.format(tmp_path)}") and err.count("\n") == 1 and err.endswith("\n"), err
-    if not message.endswith("one of "):
+    if not message.endswith(("one of ", "(")):
         assert err == f"error: {message.format(tmp_path)}\n"
 
 
@@ -259,22 +276,33 @@ def test_a_config_is_loaded_by_name_with_values(monkeypatch, tmp_path):
     config = load_config("byol:tiny", {"optim.lr": 1, "optim.freeze": ["a.*"]}, seed=7)
     assert (config.optim.lr, config.optim.freeze, config.seed) == (1.0, ("a.*",), 7)
     assert config.is_locked and load_config("byol").train.batch_size == 128
+    assert load_config(Path("byol"), {"optim": {"lr": 0.5}, "data": {}}) == load_config("byol", {"optim.lr": 0.5})
     shutil.copy(runs.ROOT / "configs/byol.py", tmp_path / "mine.py")
     assert load_config("mine.py:tiny") == load_config("byol:tiny")
     for values, message in (
         ({"optim.lrr": 1}, "unknown config key config.optim.lrr: there is no 'lrr'; did you mean 'lr'?"),
         ({"sed": 1}, "unknown config key config.sed: there is no 'sed'; did you mean 'seed'?"),
         ({"seed.x": 1}, "unknown config key config.seed.x: there is no 'x'; choose one of (none)."),
-        ({"seed": "x"}, "config.seed='x' does not fit: "),
+        ({"seed": "x"}, "config.seed='x' must be a whole number; it is 0 now."),
+        ({"optim": {"lrr": 1}}, "unknown config key config.optim.lrr: there is no 'lrr'; did you mean 'lr'?"),
+        ({"optim": 1}, "config.optim=1: config.optim is a group of keys; set them one by one, as in optim.clip_norm."),
     ):
         with pytest.raises(ConfigError) as error:
             load_config("byol", values)
-        assert str(error.value).startswith(message)
+        assert str(error.value) == message
+    with pytest.raises(ConfigError, match=r"named by text or a path, as in load_config\('byol:tiny'\), not by None"):
+        load_config(None)
+
+
+def test_a_config_with_a_sweep_is_not_trained(tmp_path):
+    with pytest.raises(ConfigError, match="this config has a sweep of 5 rows; run them all with jaxcv sweep"):
+        train.run(load_config("fashion_mnist:ablation"), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_package_offers_its_functions_and_loads_no_jax():
     assert jaxcv.build is experiment.build and jaxcv.train is train.run and jaxcv.load_config is load_config
-    assert callable(jaxcv.load_run)
+    assert callable(jaxcv.load_run) and {*jaxcv.__all__} < {*dir(jaxcv)}
     with pytest.raises(AttributeError, match="module 'jaxcv' has no attribute 'biuld'"):
         _ = jaxcv.biuld
     code = "import sys, jaxcv\nassert set(sys.modules).isdisjoint({'jax', 'numpy', 'absl', 'ml_collections'})\n"

@@ -136,6 +136,7 @@ def test_what_keeps_the_contract_passes():
         (toy(shape=32), r"info.shape is 32, expected"),
         (toy(mean=0.5), r"info.mean is 0.5, expected a number for each channel"),
         (toy(mean=(0.5,)), r"info.mean is \(0.5,\), expected a number for each channel of info.shape \(4, 5, 3\)"),
+        (toy(mean=("0.5",) * 3), r"info.mean is \('0.5', '0.5', '0.5'\), expected a number for each channel"),
         (toy(std=(0.5, 0.5, 0.0)), r"info.std is \(0.5, 0.5, 0.0\), expected numbers above 0"),
         (toy(classes="abc"), "info.classes is 'abc', expected a tuple of names"),
         (toy(classes=(0, 1)), r"info.classes is \(0, 1\), expected a tuple of names"),
@@ -169,6 +170,19 @@ def test_what_a_source_lacks_is_said_in_one_line(source, message):
     with pytest.raises(DataError, match=f"^data set 'toy': {message}") as caught:
         check_source(source, "toy")
     assert "\n" not in str(caught.value)
+
+
+def test_a_label_that_is_no_class_is_named_in_any_batch():
+    mask = MASK.copy()
+    mask[2, 1, 1] = 7
+    for source, fault in (
+        (toy({"image": IMAGE, "label": LABEL}, classes=("a", "b")), "a label is 2, but info.classes has 2 names"),
+        (toy({"image": IMAGE, "mask": mask}, palette=voc_palette(3)), "a mask has the label 7, which is neither in"),
+    ):
+        check_source(source, "toy")  # looks at the first example alone
+        assert len(gather(source, np.array([1, 0]))["image"]) == 2
+        with pytest.raises(DataError, match=f"^toy, example 2: {fault}"):
+            gather(source, np.array([1, 2]))
 
 
 def test_as_many_names_as_examples():

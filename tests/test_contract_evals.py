@@ -6,8 +6,10 @@ from ml_collections import ConfigDict
 
 import runs
 from jaxcv.config import load_part, part_names
+from jaxcv.contract import check_values
+from jaxcv.errors import ConfigError
 from jaxcv.evals.evaluator import EvalSetup, LeftOut
-from jaxcv.experiment import build
+from jaxcv.experiment import build, build_evaluators
 from jaxcv.mesh import put
 from jaxcv.run.evaluate import make_evaluation
 from jaxcv.run.plan import make_plan
@@ -46,6 +48,27 @@ def test_numbers_of_whole_splits_by_name(experiment):
         assert {f"val/{metric}" for metric in metrics} <= values.keys(), name
         assert not seen & values.keys(), f"{name} gives a metric of another evaluator"
         seen |= values.keys()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (None, "gives a NoneType, not a dictionary of metrics"),
+        ({"accuracy": 0.5}, "gives 'accuracy'; a metric needs its split, as in 'val/accuracy'"),
+        ({"val/accuracy": "0.5"}, "gives '0.5' as 'val/accuracy', which is no number"),
+    ],
+)
+def test_what_an_evaluator_may_not_give_is_named(values, message):
+    check_values({"val/accuracy": np.float32(0.5), "val/each": np.ones(2)}, ("val",), "mine")
+    with pytest.raises(ConfigError, match=f"^the evaluator 'mine' {message}"):
+        check_values(values, ("val",), "mine")
+
+
+def test_nothing_that_measures_is_refused(experiment):
+    setup = EvalSetup(experiment.task, experiment.info._replace(classes=()), experiment.mesh, experiment.compiled.batch)
+    for names, why in (((), "it is empty"), (("knn",), "knn needs more, as the images have no labels")):
+        with pytest.raises(ConfigError, match=f"config.evals.names must name what measures .*: {why}"):
+            build_evaluators(ConfigDict({"names": names}), setup)
 
 
 @pytest.mark.parametrize("name", EVALS)

@@ -2,6 +2,8 @@
 
 from dataclasses import MISSING, fields
 from importlib import import_module
+from types import NoneType
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ from jaxcv.models.weights import from_torch, to_torch
 
 MODELS = part_names("models", "Model")
 MODULES = {name: import_module(f"jaxcv.models.{name}") for name in MODELS}
-CLASSIFIERS = [name for name in MODELS if MODULES[name].Model.__annotations__["num_classes"] == int | None]
+CLASSIFIERS = [name for name in MODELS if NoneType in get_args(MODULES[name].Model.__annotations__["num_classes"])]
 NEEDED = {"stacked": {"network": {"name": "resnet", "depth": 18, "width": 4}}}  # fields without a default
 SMALL = {"width": 4, "hidden": 8}  # in a model that has such a number
 SHAPE = (2, 64, 64, 3)

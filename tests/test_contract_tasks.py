@@ -12,15 +12,17 @@ from ml_collections import ConfigDict
 import data_files
 import jaxcv.tasks
 import runs
-from jaxcv.config import load_part
-from jaxcv.errors import ConfigError
-from jaxcv.experiment import build, check_contract
-from jaxcv.models import basenet
+from jaxcv.config import load_part, origin
+from jaxcv.contract import check_contract
+from jaxcv.data import shapes
+from jaxcv.errors import ConfigError, describe
+from jaxcv.experiment import build, build_task
+from jaxcv.models import basenet, unet
 from jaxcv.models.weights import from_torch, to_torch
 from jaxcv.run import train
 from jaxcv.run.pretrained import read_weights
 from jaxcv.store.folder import Folder
-from jaxcv.task import Task
+from jaxcv.task import Task, check_functions
 from jaxcv.tasks import classify
 from jaxcv.tools.predict import load_run
 
@@ -139,9 +141,8 @@ def test_what_breaks_the_contract_is_named(monkeypatch):
         task = whole(setup)
         return Task(task.model, task.init, loss=task.loss)
 
-    assert "the task 'classify' is not complete: its Task lacks 'measure' and 'summarize'" in refused(
-        monkeypatch, incomplete
-    )
+    with pytest.raises(TypeError, match=r"Task.__new__.* missing 2 required .*: 'measure' and 'summarize'"):
+        refused(monkeypatch, incomplete)
 
     def forgetful(setup):
         task = whole(setup)
@@ -166,13 +167,59 @@ def test_what_breaks_the_contract_is_named(monkeypatch):
 
     assert "the metric 'each' of `loss` is int32[8]; it must be one number" in refused(monkeypatch, wordy)
 
-    assert "must return a jaxcv.task.Task, not a NoneType" in refused(monkeypatch, lambda setup: None)
+    message = refused(monkeypatch, lambda setup: None)
+    assert message == "what `make` in jaxcv/tasks/classify.py returns must be a Task, not a NoneType."
     assert "`predict` gives 'feature' as float32[] for 8 images" in refused(
         monkeypatch, lambda setup: whole(setup)._replace(predict=lambda *args: {"feature": jnp.zeros(())})
     )
     narrow = basenet.Model(2, (4, 8), (8,))
     message = refused(monkeypatch, lambda setup: whole(setup._replace(make_model=lambda num_classes: narrow)))
     assert message == "the network has 2 outputs; with num_classes=10 it must have 10."
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"loss": lambda params, batch: 0}, r"`loss` takes \(params, batch\), but is given 4 arguments"),
+        ({"measure": None}, "`measure` is None, not a function"),
+        ({"schedules": {"tau": 0.99}}, r"`schedules\['tau'\]` is 0.99, not a function"),
+        ({"draw": lambda results: None}, r"`draw` takes \(results\), but is given 2 arguments"),
+    ],
+)
+def test_a_function_that_takes_something_else_is_named(fields, message):
+    task = Task(None, lambda key, batch: 0, lambda *args: 0, lambda params, state, batch: {}, dict)
+    check_functions(task, "mine")
+    with pytest.raises(ConfigError, match=f"^the task 'mine': {message}"):
+        check_functions(task._replace(**fields), "mine")
+
+
+def test_a_crop_and_a_model_that_cannot_be_are_named(monkeypatch):
+    config, info = runs.load_config("unet", "tiny"), shapes.outline(size=16, target="mask")
+    config.eval.crop = 17
+    with pytest.raises(ConfigError, match="^config.eval.crop=17 is larger than the images .* 16 x 16 pixels"):
+        build_task(config, info, total_steps=1)
+    config.eval.crop = 0
+    monkeypatch.setattr(unet.Model, "__call__", lambda self, x: x)
+    with pytest.raises(ConfigError, match="`__call__` of Model in jaxcv/models/unet.py must have the argument 'train'"):
+        build_task(config, info, total_steps=1)
+    monkeypatch.setattr(unet, "Model", lambda depth, dtype, width=4: None)
+    with pytest.raises(ConfigError, match="tests/test_contract_tasks.py must have the argument 'num_classes'"):
+        build_task(config, info, total_steps=1)
+
+
+def test_the_line_of_a_part_from_which_an_error_comes_is_named(monkeypatch, tmp_path):
+    file = tmp_path / "jaxcv/tasks/faulty.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("def make(setup):\n    def loss(x):\n        return {}['view1']\n    return loss\n")
+    monkeypatch.setattr(jaxcv.tasks, "__path__", [*jaxcv.tasks.__path__, str(file.parent)])
+    loss = load_part("tasks", "faulty", "make", group="task").make(None)
+    with pytest.raises(KeyError) as error:
+        jax.eval_shape(jax.grad(loss), 0.0)
+    assert origin(error.value) == "jaxcv/tasks/faulty.py, line 3, in loss"
+    assert describe(error.value) == "KeyError: 'view1'"
+    with pytest.raises(ZeroDivisionError) as error:
+        1 / 0  # noqa: B018
+    assert origin(error.value) == ""
 
 
 def test_a_part_that_cannot_be_loaded_is_named(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 import data_files
+from jaxcv.config import call
 from jaxcv.data import cifar10, color_index
 from jaxcv.errors import ConfigError, DataError
 
@@ -94,8 +95,8 @@ def test_bad_options(tmp_path):
         color_index.source("train", **options, keep=("hors",))
     with pytest.raises(ConfigError, match=r"config.data has no key 'size'"):
         color_index.source("train", **options, size=3)
-    with pytest.raises(ConfigError, match=r"data.colors=256 must be how many colours there are, 2 to 255"):
-        color_index.source("train", **options | {"colors": 256})
+    with pytest.raises(ConfigError, match=r"config.data.colors=256 must be in \[2, 255\]"):
+        call(color_index.source, options | {"colors": 256}, group="data", split="train")
     with pytest.raises(ConfigError, match=r"there is no split 'dev'"):
         color_index.source("train", **options, val_split="dev")
     labels = cifar10.source("test", dir=str(tmp_path)).arrays["label"]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import data_files
+from jaxcv.config import call
 from jaxcv.data import image_folder
 from jaxcv.errors import ConfigError, DataError
 
@@ -224,8 +225,8 @@ def test_layout_errors(tmp_path):
         load(tmp_path, "test")
     with pytest.raises(ConfigError, match=r"the split 'test' has no folder: set data.test_folder"):
         load(tmp_path, "test", test_folder="")
-    with pytest.raises(ConfigError, match="data.size=0 must be"):
-        load(tmp_path, size=0)
+    with pytest.raises(ConfigError, match="config.data.size=0 must be 1 or more"):
+        call(image_folder.source, {"folder": "set", "size": 0}, group="data", split="train")
 
 
 def test_file_names_with_and_without_a_class(tmp_path):

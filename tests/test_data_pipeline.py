@@ -23,7 +23,7 @@ def toy(size: int) -> Arrays:
     """Examples that carry their own index, in the label and in every pixel."""
     index = np.arange(size, dtype=np.int32)
     image = np.broadcast_to(index.astype(np.uint8)[:, None, None, None], (size, 4, 4, 3))
-    info = Info("toy", ("a",), (4, 4, 3), (0.5,) * 3, (0.2,) * 3, "")
+    info = Info("toy", tuple(map(str, index)), (4, 4, 3), (0.5,) * 3, (0.2,) * 3, "")
     return Arrays({"image": np.ascontiguousarray(image), "label": index}, info)
 
 
@@ -197,18 +197,21 @@ from jaxcv.data.source import Arrays, Info
 free = SharedMemoryArray.close_shm_async
 SharedMemoryArray.close_shm_async = lambda *args: (time.sleep(0.1), free(*args))  # as on a busy machine
 
-if __name__ == "__main__":
-    info = Info("toy", ("a",), (1, 1, 1), (0.5,), (0.2,), "")
-    source = Arrays({"label": np.arange(64, dtype=np.int32)}, info)
-    batches = pipeline.train_batches(source, batch_size=8, seed=0, workers=2)
-    next(batches)  # needs no parsed absl flags
-    idle = pipeline.train_batches(source, batch_size=8, seed=0)
-    ended = pipeline.train_batches(source, batch_size=8, seed=0)
-    next(ended), ended.close()
-    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-    if sys.argv[1] == "kill":
-        time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGKILL)
+info = Info("toy", tuple(map(str, range(64))), (1, 1, 1), (0.5,), (0.2,), "")
+
+class Own(Arrays):  # workers get it, although they do not import this script
+    pass
+
+source = Own({"label": np.arange(64, dtype=np.int32)}, info)
+batches = pipeline.train_batches(source, batch_size=8, seed=0, workers=2)
+next(batches)  # needs no parsed absl flags
+idle = pipeline.train_batches(source, batch_size=8, seed=0)
+ended = pipeline.train_batches(source, batch_size=8, seed=0)
+next(ended), ended.close()
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+if sys.argv[1] == "kill":
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -222,6 +225,7 @@ def _alive(pid: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see processes")
 @pytest.mark.parametrize("end", ["exit", "kill"])
 def test_workers_end_with_their_parent_and_without_a_word(tmp_path, end):
+    """The script has no main guard, and runs once."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}

@@ -51,6 +51,16 @@ def test_masks_are_counted_by_pixels(tmp_path):
     options = {"dir": str(tmp_path), "folder": "set", "classes": ("sky", "sea", "sun"), "ignore": 9}
     options |= {"height": 5, "width": 4, "holdout": 1}
     sources = {split: mask_folder.source(split, **options) for split in ("train", "val", "test")}
+    (tmp_path / "set/train/notes.txt").write_text("")
+    data_files.picture(tmp_path / "set/test/.hidden.png")
+    sources = {split: mask_folder.source(split, **options) for split in ("train", "val", "test")}
+    found = report.inspect(sources | {"val": evenly(sources["test"], 3)})
+    assert [found[split]["left_out"] for split in ("train", "val", "test")] == [
+        {".txt": 1},
+        {"hidden": 1, "beyond data.limit": 1},
+        {"hidden": 1},
+    ]
+    assert (found["test"]["width"], found["test"]["height"]) == ([4, 4, 4], [5, 5, 5])
     found = report.inspect(sources)
     assert found["train"]["classes"] == {"sky": 12, "sea": 12, "sun": 0} and found["train"]["void"] == 0.6
     name = sources["val"].names[0]

@@ -11,6 +11,7 @@ from matplotlib.path import Path as Curve
 from PIL import Image
 
 import data_files
+from jaxcv.config import call
 from jaxcv.data import coco, flowers17, mask_folder
 from jaxcv.data.pipeline import gather
 from jaxcv.errors import ConfigError, DataError
@@ -34,7 +35,7 @@ LAND = {
 
 def camvid(root, split="train", **options):
     options = {"val_folder": "val", "ignore": 11, "classes": CAMVID, "height": 18, "width": 24} | options
-    return mask_folder.source(split, dir=str(root), folder="CamVid", **options)
+    return call(mask_folder.source, {"dir": str(root), "folder": "CamVid"} | options, group="data", split=split)
 
 
 def land(root, split="train", **options):
@@ -309,8 +310,8 @@ def test_partners_that_are_missing(tmp_path):
         ({"remap": (0, 12)}, r"data.remap has 12, neither a class, 0..10, nor data.ignore"),
         ({"remap": (0, 1), "colors": (BLACK,)}, r"data.remap has 2 labels; it needs one for each of 1"),
         ({"outside": 12}, r"data.outside has 12, neither a class"),
-        ({"ignore": 256}, r"data.ignore=256 must be a label of 8 bits"),
-        ({"height": 0}, r"data.height=0 and data.width=24 must be the canvas"),
+        ({"ignore": 256}, r"config.data.ignore=256 must be in \[0, 255\]"),
+        ({"height": 0}, r"config.data.height=0 must be 1 or more"),
         ({"image": "{folder}/x"}, r"data.image='{folder}/x' must have one \* for the name, in its last part"),
         ({"mask": "*/*"}, r"data.mask='\*/\*' must have one \*"),
         ({"train_folder": ""}, r"the split 'train' has no folder: set data.train_folder"),
@@ -494,6 +495,11 @@ def test_flowers17(tmp_path):
         flowers17.source("test", **options)
     with pytest.raises(DataError, match=r"datasplits.mat has no list 'tst2', it has trn1, trn2, val1, tst1"):
         flowers17.source("test", **options, test_lists=("tst2",))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    data_files.picture(tmp_path / "flowers17/jpg/image_0003.jpg", size=(16, 12), exif=exif)
+    with pytest.raises(DataError, match=r"image_0003.jpg is turned by its EXIF tag"):
+        flowers17.source("train", **options)[0]
     (tmp_path / "flowers17/jpg/image_0003.jpg").unlink()
     with pytest.raises(DataError, match=r"no image .*/jpg/image_0003.jpg, the partner of .*/trimaps/image_0003.png"):
         flowers17.source("train", **options)

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
+from jaxcv.config import call
 from jaxcv.data import shapes
 from jaxcv.errors import ConfigError
 
@@ -68,8 +69,8 @@ def test_target_says_what_the_classes_are_those_of(train):
     assert masks.info._replace(fingerprint="") == shapes.outline(target="mask")
     np.testing.assert_array_equal(masks.arrays["mask"], train.arrays["mask"][:300])
     assert masks.arrays["mask"].max() == 10
-    with pytest.raises(ConfigError, match=r"data.target='masks' must be one of label, mask"):
-        shapes.source("train", target="masks")
+    with pytest.raises(ConfigError, match=r"config.data.target='masks' is unknown; did you mean 'mask'"):
+        call(shapes.source, {"target": "masks"}, group="data", split="train")
 
 
 def test_areas_are_those_of_the_outlines():
@@ -141,6 +142,6 @@ def test_normalisation_fits(train):
 def test_bad_options():
     with pytest.raises(ConfigError, match="no split 'dev'"):
         shapes.source("dev")
-    for options in ({"size": 4}, {"count": -1}, {"seed": -1}):
-        with pytest.raises(ConfigError, match="shapes need size >= 8"):
-            shapes.source("train", **options)
+    for (name, value), least in {("size", 4): 8, ("count", -1): 0, ("seed", -1): 0}.items():
+        with pytest.raises(ConfigError, match=f"config.data.{name}={value} must be {least} or more"):
+            call(shapes.source, {name: value}, group="data", split="train")

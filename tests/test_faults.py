@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,6 +163,15 @@ def test_a_killed_run_leaves_no_worker_behind(tmp_path, cache):
 
 
 @slow
+@pytest.mark.parametrize("what", ["--kills=8", "--damages=8"])
+def test_interrupted_and_damaged_at_any_moment(what):
+    done = subprocess.run(
+        [sys.executable, str(runs.ROOT / "tests/soak.py"), what], env=runs.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@slow
 def test_a_full_disk_ends_a_run_in_one_line(tmp_path, cache):
     code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
     code += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -211,6 +221,21 @@ def test_another_config_stops_and_override_keeps_the_old_one(begun, tmp_path, ca
     assert json.loads((workdir / "config.json").read_text())["optim"]["lr"] == 0.5
     assert json.loads((workdir / "manifest.json").read_text())["frozen_sha256"] == "abc"
     resume.guard(run)()
+
+
+def test_a_log_with_lost_lines_stops_and_override_goes_on(begun, tmp_path, capsys):
+    folder = Folder(tmp_path)
+    with folder.open_log(step=-1) as log:
+        for step in (1, 2):
+            log.write(step, {"train/loss": 0.5})
+        saved = log.digests()
+    run = begun._replace(folder=folder, checkpoints=SimpleNamespace(saved_log=lambda step: saved))
+    folder.metrics.write_bytes(folder.metrics.read_bytes().split(b"\n", 1)[1])
+    with pytest.raises(UserError, match=r"metrics.jsonl is not .* up to step 2: .*; restore the file, .* --override"):
+        resume.resumed_log(run, 2)
+    with resume.resumed_log(run._replace(override=True), 2):
+        assert [row["step"] for row in folder.read_metrics()] == [2]
+    assert capsys.readouterr().out.startswith("Overridden: ")
 
 
 def test_an_override_that_cannot_be_leaves_the_run_as_it_was(whole, tmp_path):
@@ -289,7 +314,7 @@ BUG = """if True:
 @pytest.mark.parametrize(
     ("kind", "said", "kept"),
     [
-        ("bug", "error: this is a bug: KeyError, whose traceback is in {}.\n", "KeyError: 'x'"),
+        ("bug", "error: this is a bug: KeyError: 'x', whose traceback is in {}.\n", "KeyError: 'x'"),
         ("user", "error: no such thing.\n", "jaxcv.errors.UserError: no such thing."),
     ],
 )

@@ -73,7 +73,7 @@ def test_bfloat16_is_for_the_computation_alone(net):
 
 
 def test_a_kernel_that_cannot_be_used():
-    with pytest.raises(ConfigError, match="kernel 4; it must be odd"):
+    with pytest.raises(ConfigError, match="config.model.kernel=4 must be odd"):
         count(pool_upsample.Model(kernel=4), (1, 32, 32, 1))
 
 

@@ -4,7 +4,8 @@ import pytest
 from flax.errors import InvalidRngError
 
 from goldens import make_deeplabv3
-from goldens.parity import Case, abstract, check_eval, check_train, count, sizes, train_sizes
+from goldens.parity import check_eval, check_train, count, sizes, train_sizes
+from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.models import deeplabv3
 
@@ -58,5 +59,5 @@ def test_training_draws_dropout(rate):
 
 
 def test_a_depth_that_cannot_be_used():
-    with pytest.raises(ConfigError, match="depth 34 .* only depth 50 and above"):
-        abstract(Case(deeplabv3.Model(34), (1, 64, 64, 3)))
+    with pytest.raises(ConfigError, match="config.model.depth=34 is unknown; choose one of 101, 152, 50"):
+        call(deeplabv3.Model, {"depth": 34}, group="model")

@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from goldens.make_efficientnet import CASES, FILE
 from goldens.parity import QUICK, Case, abstract, build, check_eval, count, error, images, probe, thin, uniform
+from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.models import efficientnet, layers
 from jaxcv.models.weights import to_torch
@@ -149,10 +150,10 @@ def test_stochastic_depth_leaves_out_a_block_for_some_images():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"variant": "b8"}, "no variant 'b8'; it must be one of b0, b1, b2, b3, b4, b5, b6, b7"),
-        ({"stochastic_depth": 1.5}, r"stochastic_depth 1.5; it must be in \[0, 1\]"),
+        ({"variant": "b8"}, "config.model.variant='b8' is unknown; choose one of b0, b1, b2, b3, b4, b5, b6, b7"),
+        ({"stochastic_depth": 1.5}, r"config.model.stochastic_depth=1.5 must be in \[0, 1\]"),
     ],
 )
 def test_fields_that_cannot_be_used(fields, message):
     with pytest.raises(ConfigError, match=message):
-        count(efficientnet.Model(**fields), (1, 32, 32, 3))
+        call(efficientnet.Model, fields, group="model")

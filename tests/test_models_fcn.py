@@ -5,6 +5,7 @@ import pytest
 
 from goldens import make_fcn
 from goldens.parity import Case, abstract, check_eval, check_train, count, sizes
+from jaxcv.config import call
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import fcn8s, fcn16s, fcn32s
 
@@ -137,10 +138,10 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_float32(name, in_float
 
 @pytest.mark.parametrize("module", [fcn32s, fcn16s, fcn8s])
 def test_a_depth_that_cannot_be_used(module):
-    with pytest.raises(ConfigError, match="no depth 12; it must be one of 11"):
-        abstract(Case(module.Model(depth=12), (1, 64, 64, 3)))
+    with pytest.raises(ConfigError, match="config.model.depth=12 is unknown; choose one of 11, 13"):
+        call(module.Model, {"depth": 12}, group="model")
 
 
 def test_a_kernel_of_fcn32s_that_cannot_be_used():
-    with pytest.raises(ConfigError, match="no kernel 0; it must be at least 1"):
-        abstract(Case(fcn32s.Model(kernel=0), (1, 64, 64, 3)))
+    with pytest.raises(ConfigError, match="config.model.kernel=0 must be 1 or more"):
+        call(fcn32s.Model, {"kernel": 0}, group="model")

@@ -5,6 +5,7 @@ import pytest
 
 from goldens import make_resnet
 from goldens.parity import Case, abstract, build, check_eval, check_train, count, error, evaluate, images, sizes, thin
+from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.models import resnet
 
@@ -106,13 +107,16 @@ def test_zero_init_residual_starts_every_block_as_the_identity(depth):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"depth": 20}, "no depth 20; it must be one of 18, 34, 50, 101, 152"),
-        ({"stem": "tiny"}, "no stem 'tiny'; it must be 'imagenet' or 'small'"),
+        ({"depth": 20}, "config.model.depth=20 is unknown; choose one of 101, 152, 18, 34, 50"),
+        ({"stem": "tiny"}, "config.model.stem='tiny' is unknown; choose one of imagenet, small"),
         ({"replace_stride_with_dilation": (True, True)}, "must be three bools, for layer2 to layer4"),
-        ({"depth": 34, "replace_stride_with_dilation": (False, False, True)}, "depth 34 .* only depth 50 and above"),
-        ({"last_dilation": 0}, "last_dilation 0; it must be at least 1"),
+        (
+            {"depth": 34, "replace_stride_with_dilation": (False, False, True)},
+            "needs a config.model.depth of 50 or more",
+        ),
+        ({"last_dilation": 0}, "config.model.last_dilation=0 must be 1 or more"),
     ],
 )
 def test_fields_that_cannot_be_used(fields, message):
     with pytest.raises(ConfigError, match=message):
-        abstract(Case(resnet.Model(**fields), (1, 64, 64, 3)))
+        abstract(Case(call(resnet.Model, fields, group="model"), (1, 64, 64, 3)))

@@ -5,6 +5,7 @@ from flax.errors import InvalidRngError
 
 from goldens import make_resnet_fcn
 from goldens.parity import Case, abstract, check_eval, check_train, count, sizes, train_sizes
+from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.models import resnet_fcn
 
@@ -70,11 +71,11 @@ def test_training_draws_dropout():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"hidden": (64,) * 5}, "must be at most four"),
-        ({"last_kernel": 2}, "last_kernel 2; it must be odd"),
-        ({"last_dilation": 0}, "last_dilation 0; it must be at least 1"),
+        ({"hidden": (64,) * 5}, "config.model.hidden=.* must be at most four"),
+        ({"last_kernel": 2}, "config.model.last_kernel=2 must be odd"),
+        ({"last_dilation": 0}, "config.model.last_dilation=0 must be 1 or more"),
     ],
 )
 def test_fields_that_cannot_be_used(fields, message):
     with pytest.raises(ConfigError, match=message):
-        abstract(Case(resnet_fcn.Model(**fields), (1, 64, 64, 3)))
+        abstract(Case(call(resnet_fcn.Model, fields, group="model"), (1, 64, 64, 3)))

@@ -4,6 +4,7 @@ import pytest
 
 from goldens import make_unet
 from goldens.parity import Case, abstract, check_eval, check_train, count, sizes
+from jaxcv.config import call
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import unet
 
@@ -86,5 +87,5 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_float32(batch_norm):
 
 
 def test_a_depth_that_cannot_be_used():
-    with pytest.raises(ConfigError, match="no depth 0; it must be at least 1"):
-        abstract(Case(unet.Model(depth=0), (1, 32, 32, 3)))
+    with pytest.raises(ConfigError, match="config.model.depth=0 must be 1 or more"):
+        call(unet.Model, {"depth": 0}, group="model")

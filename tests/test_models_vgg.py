@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from goldens.make_vgg import CASES, FILE
 from goldens.parity import Case, abstract, build, check_eval, check_train, count, sizes
+from jaxcv.config import call
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.models import vgg
 
@@ -82,7 +83,7 @@ def test_bfloat16_is_for_the_computation_alone():
 
 
 def test_what_cannot_be_used():
-    with pytest.raises(ConfigError, match="no depth 12; it must be one of 11, 13, 16, 19"):
-        count(vgg.Model(12), (1, 32, 32, 3))
+    with pytest.raises(ConfigError, match="config.model.depth=12 is unknown; choose one of 11, 13, 16, 19"):
+        call(vgg.Model, {"depth": 12}, group="model")
     with pytest.raises(UserError, match="at least 32 x 32 pixels, not 40 x 31"):
         count(vgg.Model(), (1, 40, 31, 3))

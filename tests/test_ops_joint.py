@@ -53,7 +53,10 @@ def test_a_blended_image_is_where_its_mask_is():
 
 def test_each_op_is_on_its_stream_and_colors_leave_the_mask_be():
     ops = {"resize": {"size": (8, 10)}, "gray": {"p": 0.5}, "flip": {"p": 0.5}}
-    view, of_image = make_joint_view(ignore=IGNORE, order=tuple(ops), **ops), make_view(order=tuple(ops), **ops)
+    view, of_image = (
+        make_joint_view(ignore=IGNORE, order=tuple(ops), **ops),
+        make_view("augment", order=tuple(ops), **ops),
+    )
 
     def view_and_expected(key):
         mask = resize_nearest(MASK[..., None], size=(8, 10))
@@ -143,12 +146,15 @@ def test_scales_angles_and_places_are_uniform(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rotat": {"degrees": 1}}, "unknown op 'rotat': did you mean 'rotate'"),
-        ({"order": ("zzz",)}, "'zzz': choose one of blur, crop, flip, gray, jitter, resize, rotate, scale.$"),
-        ({"crop": {"sizes": 8}}, "unknown option of crop 'sizes': did you mean 'size'"),
-        ({"crop": {"fill": 1}}, "crop needs the option 'size'"),
-        ({"flip": {"p": -1}}, r"flip.p must be a probability in \[0, 1\], not -1"),
-        ({"order": ("crop",), "flip": {"p": 0.5}}, "flip has options, so order must hold it once, not 0 times"),
+        ({"rotat": {"degrees": 1}}, "config.augment has no key 'rotat'; did you mean 'rotate'"),
+        ({"order": ("zzz",)}, "'zzz'; choose one of blur, crop, flip, gray, jitter, resize, rotate, scale.$"),
+        ({"crop": {"sizes": 8}}, "config.augment.crop has no key 'sizes'; did you mean 'size'"),
+        ({"crop": {"fill": 1}}, "config.augment.crop.size is missing"),
+        ({"flip": {"p": -1}}, r"config.augment.flip.p=-1 must be in \[0, 1\]"),
+        (
+            {"order": ("crop",), "flip": {"p": 0.5}},
+            "flip has options, so `order` must hold it once, not 0 times",
+        ),
     ],
 )
 def test_a_wrong_config_is_named(options, message):

@@ -34,7 +34,9 @@ VIEWS = FrozenConfigDict(  # as a config holds them; every op once, to compile l
 def test_a_view_is_its_ops_in_order_each_on_its_stream():
     options = {"jitter": {"p": 1.0}, "gray": {"p": 0.5}, "flip": {"p": 0.5}, "crop": {"size": 6}}
     options |= {"center_crop": {"size": 5}}  # which is not random
-    view = make_view(order=("jitter", "gray", "flip", "blur", "crop", "center_crop"), **options)  # lucidrains' order
+    view = make_view(
+        "augment", order=("jitter", "gray", "flip", "blur", "crop", "center_crop"), **options
+    )  # lucidrains' order
     for seed in range(4):
         key = jax.random.key(seed)
         image = random_color_jitter(stream(key, "jitter"), IMAGE, p=1.0)
@@ -46,47 +48,64 @@ def test_a_view_is_its_ops_in_order_each_on_its_stream():
 
 def test_another_order_draws_the_same_numbers():
     options = {"flip": {"p": 0.5}, "solarize": {"p": 0.5}, "gray": {"p": 0.0}}  # these two commute
-    one, other = make_view(**options), make_view(order=("gray", "solarize", "flip"), **options)
+    one, other = make_view("augment", **options), make_view("augment", order=("gray", "solarize", "flip"), **options)
     views = [[view(jax.random.key(seed), IMAGE) for seed in range(12)] for view in (one, other)]
     np.testing.assert_array_equal(*views)
     assert len({np.asarray(view).tobytes() for view in views[0]}) == 4  # both ops were applied, and both were not
 
 
 def test_an_absent_op_is_not_traced():
-    view = make_view(flip={"p": 0.0}, jitter=None, blur={}, gray={"p": 0.0}, solarize={"p": 0})
+    view = make_view("augment", flip={"p": 0.0}, jitter=None, blur={}, gray={"p": 0.0}, solarize={"p": 0})
     assert view(jax.random.key(0), IMAGE) is IMAGE
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"blurr": {"p": 1}}, "unknown op 'blurr': did you mean 'blur'"),
-        ({"order": ("crop", "flop")}, "unknown op in order 'flop': did you mean 'flip'"),
+        ({"blurr": {"p": 1}}, "config.augment.view1 has no key 'blurr'; did you mean 'blur'"),
+        ({"order": ("crop", "flop")}, "config.augment.view1.order has 'flop'; did you mean 'flip'"),
         (
             {"order": ("zzz",)},
-            "unknown op in order 'zzz': choose one of autoaugment, blur, center_crop, crop, erase, flip, gray",
+            "view1.order has 'zzz'; choose one of autoaugment, blur, center_crop, crop, erase, flip, gray",
         ),
-        ({"pad_crop": {"size": 32}}, "pad_crop needs the option 'padding'"),
-        ({"resize": {"siz": 32}}, "unknown option of resize 'siz': did you mean 'size'"),
-        ({"jitter": {"brightnes": 1}}, "unknown option of jitter 'brightnes': did you mean 'brightness'"),
-        ({"crop": {"area": (0.1, 1)}}, "crop needs the option 'size'"),
-        ({"gray": {"p": 1.2}}, r"gray.p must be a probability in \[0, 1\], not 1.2"),
+        ({"pad_crop": {"size": 32}}, "config.augment.view1.pad_crop.padding is missing"),
+        ({"resize": {"siz": 32}}, "config.augment.view1.resize has no key 'siz'; did you mean 'size'"),
+        ({"jitter": {"brightnes": 1}}, "view1.jitter has no key 'brightnes'; did you mean 'brightness'"),
+        ({"crop": {"area": (0.1, 1)}}, "config.augment.view1.crop.size is missing"),
+        ({"gray": {"p": 1.2}}, r"config.augment.view1.gray.p=1.2 must be in \[0, 1\]"),
+        ({"blur": {"p": 1, "kernel": "3"}}, "config.augment.view1.blur.kernel='3' must be a whole number"),
+        ({"flip": 0.5}, "config.augment.view1.flip=0.5 must be a group of options"),
         (
             {"order": ("crop",), "flip": {"p": 0.5}},
-            "flip has options, so order must hold it once, not 0 times",
+            "config.augment.view1.flip has options, so `order` must hold it once, not 0 times",
         ),
         ({"order": ("flip", "flip"), "flip": {"p": 0.5}}, "not 2 times"),
     ],
 )
 def test_a_wrong_config_is_named(options, message):
     with pytest.raises(ConfigError, match=message):
-        make_view(**options)
+        make_view("augment.view1", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": {"size": 4, "area": (0.2,)}}, r"crop: area must be \(low, high\) with 0 < low <= high, not \(0.2,\)"),
+        ({"crop": {"size": 4, "area": ("0.2", "1")}}, "crop: area must be"),
+        ({"resize": {"size": (4, 4, 3)}}, r"resize: size must be a side or \(height, width\)"),
+        ({"center_crop": {"size": 13}}, "center_crop: .*at least 13x13"),
+    ],
+)
+def test_what_does_not_fit_the_image_is_named(options, message):
+    view = make_view("augment.view1", **options)
+    with pytest.raises(ConfigError, match=f"^config.augment.view1.{message}"):
+        jax.eval_shape(lambda: view(jax.random.key(0), jnp.asarray(IMAGE)))
 
 
 def test_two_views_of_a_batch():
     mean, std = (0.0, 0.0, 0.0), (2.0, 2.0, 2.0)
     augment = make_views(
-        {"view1": make_view(flip={"p": 0.5}), "view2": lambda key, image: image + 1}, mean=mean, std=std
+        {"view1": make_view("augment", flip={"p": 0.5}), "view2": lambda key, image: image + 1}, mean=mean, std=std
     )
     pixels = np.random.default_rng(3).integers(0, 256, (8, 4, 4, 3), np.uint8)
     batch = {"image": pixels, "label": np.arange(8)}
@@ -111,7 +130,7 @@ def test_two_views_of_a_batch():
 
 
 def test_four_devices_give_the_views_of_one():
-    view1, view2 = make_view(**VIEWS.view1), make_view(**VIEWS.view2)
+    view1, view2 = make_view("augment", **VIEWS.view1), make_view("augment", **VIEWS.view2)
     augment = jax.jit(make_views({"view1": view1, "view2": view2}, mean=MEAN, std=STD))
     image = np.random.default_rng(4).integers(0, 256, (8, 8, 8, 3), np.uint8)
     one = augment(jax.random.key(5), {"image": image, "label": np.arange(8)})

@@ -10,7 +10,7 @@ import runs
 from jaxcv.errors import UserError
 from jaxcv.models.weights import to_torch
 from jaxcv.run import train
-from jaxcv.run.pretrained import read_state, read_task, read_weights
+from jaxcv.run.pretrained import from_scratch, read_state, read_task, read_weights
 from jaxcv.store.checkpoint import restore_raw
 from jaxcv.store.folder import Folder
 from jaxcv.store.weights import write
@@ -101,17 +101,27 @@ def test_out_of_a_run_into_another_and_back(whole, tmp_path, cache):
         train.start(None, second, None, None)
 
     frozen = ["--config.optim.freeze=('backbone.*',)", f"--config.init_from={first}"]
+    frozen += ["--config.optim.sgd.momentum=0.5"]
     one_step = ["--config.train.total_steps=1", "--config.optim.warmup_steps=0", "--config.eval.every_steps=0"]
     code, out, err = runs.run("main.py", TINY, *one_step, *frozen, f"--workdir={third}", cache=cache)
     assert code == 0 and f"Weights of {first}: {len(encoder)} matched" in out, err
     trained = to_torch(network(third))
     assert all(np.array_equal(trained[name], value) for name, value in encoder.items())  # statistics too
     result, manifest = (json.loads((third / f"{name}.json").read_text()) for name in ("result", "manifest"))
+    told = "config.optim.sgd.momentum has no effect: config.optim.name is 'adamw', config.optim.schedule is 'cosine'."
+    assert told in out.splitlines() and manifest["notes"] == [told] and manifest["from_scratch"] == ""
     assert result["frozen_sha256"] == manifest["frozen_sha256"] != ""
     assert "as at the start" in out and "NOT" not in out
     assert not np.array_equal(
         *(jax.tree.leaves(restore_raw(Folder(w))["params"]["projector"])[1] for w in (first, third))
     )
+
+
+def test_a_config_for_pretrained_weights_without_them_is_from_scratch():
+    config = runs.load_config("transfer", "tiny")
+    assert from_scratch(config) == "from scratch: config.init_from is empty"
+    config.init_from = "resnet50.pth"
+    assert from_scratch(config) == from_scratch(runs.load_config("byol", "tiny")) == ""
 
 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
@@ -124,4 +134,4 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path
         code, _, err = runs.run(*command)
         assert code == 1 and f"{file} lack" in err and "may be missing or unused" in err, err
         assert "Traceback" not in err and err.count("\n") == 1
-    assert not (tmp_path / "run" / "checkpoints" / "0").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]

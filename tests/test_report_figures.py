@@ -19,6 +19,13 @@ from jaxcv.errors import DataError
 from jaxcv.report import curves, embedding, figures, style
 
 
+def series(rows):
+    """The rows of a log as `Series` reads them."""
+    keys = {key for row in rows for key in row} - {"step"}
+    points = {key: [(row["step"], row[key]) for row in rows if key in row] for key in keys}
+    return {key: (np.array([s for s, _ in pairs]), np.array([v for _, v in pairs])) for key, pairs in points.items()}
+
+
 def rows():
     rng = np.random.default_rng(0)
     out = []
@@ -45,7 +52,7 @@ MASK = {"classes": NAMES, "palette": IMAGES[:, 0, 0], "ignore": 3}
 DRAW = {
     "mask_panels": partial(figures.mask_panels, IMAGES, masks={"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
     "overlay_panels": partial(figures.overlay_panels, IMAGES, masks={"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
-    "curves": partial(figures.curves, rows()),
+    "curves": partial(figures.curves, series(rows())),
     "schedules": partial(figures.schedules, {"learning_rate": (np.arange(9), np.linspace(0, 1, 9))}),
     "compare_runs": partial(figures.compare_runs, {"a": ([1, 2], [0, math.nan]), "b": ([], [])}, metric="val_loss"),
     "confusion_matrix": partial(figures.confusion_matrix, [[3, 1, 0], [0, 0, 0], [1, 2, 999]], classes=NAMES),
@@ -99,7 +106,7 @@ def texts(artists):
 
 
 def test_panels_of_curves(drawn):
-    figures.curves(rows(), "x.png")
+    figures.curves(series(rows()), "x.png")
     panels = {axes.get_ylabel(): axes for axes in drawn[0].axes}
     assert list(panels) == ["loss", "knn accuracy (%)", "tau"]
     assert {axes.get_xlabel() for axes in drawn[0].axes} == {"step"}
@@ -115,7 +122,7 @@ def test_panels_of_curves(drawn):
 def test_at_most_three_columns(drawn):
     for count in (1, 2, 4, 7):
         row = {"step": 1, **{f"train/m{i}": 1.0 for i in range(count)}}
-        figures.curves([row], "x.png")
+        figures.curves(series([row]), "x.png")
         columns = drawn[-1].axes[0].get_subplotspec().get_gridspec().ncols
         assert columns == {1: 1, 2: 2, 4: 2}.get(count, 3)
         assert len(drawn[-1].axes) == count
@@ -132,14 +139,51 @@ def test_running_mean_against_a_plain_loop():
     np.testing.assert_allclose(curves._running_mean(values, 5), expected, atol=1e-12)
 
 
+def test_a_long_series_is_drawn_by_the_extremes_and_means_of_its_parts(drawn):
+    values = np.random.default_rng(0).normal(size=100_001)
+    values[[31_000, 62_000]], values[5] = (9.0, -9.0), np.nan
+    values[7_000:7_200] = np.nan
+    figures.curves({"train/loss": (np.arange(100_001), values)}, "x.png")
+    raw, smooth = drawn[0].axes[0].lines
+    x, y = raw.get_data()
+    assert len(x) <= 2 * curves._PARTS and (np.diff(x) > 0).all()
+    np.testing.assert_array_equal(y, values[x])
+    assert dict(zip(x, y))[31_000] == 9 and dict(zip(x, y))[62_000] == -9 and np.isnan(y).sum() == 3
+    x, y = smooth.get_data()
+    assert len(x) == len(y) <= curves._PARTS
+    half = 51 * (len(x) // 20 // 2)  # 51 values are a part
+    expected = [np.nanmean(values[max(0, 51 * i - half) : 51 * (i + 1) + half]) for i in range(len(x))]
+    np.testing.assert_allclose(y, expected, atol=2e-3)
+    short = np.arange(3), np.array([1.0, np.nan, 2.0])
+    np.testing.assert_equal(curves._extremes(*short), short)
+
+
 def test_curves_of_only_nan_are_drawn(tmp_path):
-    figures.curves([{"step": 1, "train/loss": math.nan}, {"step": 2, "train/loss": math.inf}], tmp_path / "x.png")
+    diverged = [{"step": 1, "train/loss": math.nan}, {"step": 2, "train/loss": math.inf}]
+    figures.curves(series(diverged), tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_characters_without_a_glyph_are_numbers_and_do_not_warn(drawn, monkeypatch):
+    monkeypatch.setattr(style, "_characters", lambda: frozenset(map(ord, "a bc…U+0123456789ABCDEF")))
+    assert style.readable(" a\t猫b\n🐶") == "a U+732Bb U+1F436"
+    assert style.cut("a" * 99 + "猫", 1.0, 7).endswith("aaa…")
+    names = ["猫", "🐶", "a" * 99]
+    figures.confusion_matrix(np.eye(3), "x.png", classes=names)  # a warning is an error here
+    figures.class_bars(np.ones(3), "x.png", classes=names)
+    figures.group_bars({name: np.ones(3) for name in names}, "x.png", groups=names)
+    figures.compare_runs({name: ([1], [1]) for name in names}, "x.png", metric="猫")
+    figures.curves({"val/猫": (np.array([1]), np.array([1.0]))}, "x.png")
+    assert texts(drawn[0].axes[0].get_yticklabels())[:2] == ["U+732B", "U+1F436"]
+    for figure in drawn[2:4]:
+        assert texts(figure.legends[0].texts)[:2] == ["U+732B", "U+1F436"]
+        width = figure.bbox.width
+        assert all(box.x0 >= 0 and box.x1 <= width for box in extents(figure, figure.legends[0].texts))
 
 
 def test_no_metrics_is_said():
     with pytest.raises(DataError, match="no metrics"):
-        figures.curves([{"step": 3, "time/x": 1.0}], "x.png")
+        figures.curves(series([{"step": 3, "time/x": 1.0}]), "x.png")
     with pytest.raises(DataError, match="no run has logged val_loss"):
         figures.compare_runs({"a": ([], [])}, "x.png", metric="val_loss")
 

@@ -16,7 +16,7 @@ from jaxcv.errors import DataError
 from jaxcv.store import events
 from jaxcv.store.files import write_atomic, write_json
 from jaxcv.store.folder import Folder
-from jaxcv.store.log import open_log, read_metrics, series
+from jaxcv.store.log import Series, open_log, read_metrics
 
 EVENTS_GOLDEN = Path(__file__).parent / "goldens" / "events_tensorboardx.bin"
 OPENED = 1.7e9
@@ -127,6 +127,73 @@ def test_cut_back_keeps_bytes_and_times(tmp_path):
     assert event_file.read_bytes() == events_before
 
 
+def logged(workdir):
+    """The lines of a run to step 20 and on to 24, and the digests of the log at step 20."""
+    ticks = itertools.count(5.0)
+    with open_log(*files(workdir), step=-1, clock=lambda: next(ticks)) as log:
+        for step in range(1, 25):
+            log.write(step, {"train/loss": step / 7})
+            if step % 10 == 0:
+                log.write(step, {"val/loss": step / 9})
+            if step == 20:
+                saved = log.digests()
+    lines = (workdir / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    return lines, saved
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines,
+        lambda lines: [*lines[:5], *lines[3:]],  # doubled
+        lambda lines: [*lines[:3], lines[5], lines[4], lines[3], *lines[6:]],  # in another order
+        lambda lines: [*lines[:9], lines[10], lines[9], *lines[11:]],  # the lines of one step
+        lambda lines: [*lines[:3], b"{}\n", b"\n", *lines[3:]],  # with others between them
+        lambda lines: lines[:22],  # the run was killed before it went on
+    ],
+)
+def test_a_log_that_has_all_saved_lines_is_mended(tmp_path, damage):
+    lines, saved = logged(tmp_path)
+    event_file = Folder(tmp_path).events
+    events_before = event_file.read_bytes()[: saved["events"][0]]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(damage(lines)))
+    with open_log(*files(tmp_path), step=20, saved=saved) as log:
+        assert log.digests() == saved
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(lines[:22])
+    assert event_file.read_bytes() == events_before
+    event_file.write_bytes(events_before.replace(b"loss", b"lost"))
+    open_log(*files(tmp_path), step=20, saved=saved, clock=lambda: 5.0).close()
+    assert event_file.read_bytes() == events_before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: lines[1:],
+        lambda lines: lines[:21],
+        lambda lines: [*lines[:4], lines[4].replace(b"0.", b"1."), *lines[5:]],
+        lambda lines: [],
+    ],
+)
+def test_a_log_that_lacks_saved_lines_is_named_and_left_as_it_is(tmp_path, damage):
+    lines, saved = logged(tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(damage(lines)))
+    with pytest.raises(DataError, match=r"metrics\.jsonl is not what was logged up to step 20: lines"):
+        open_log(*files(tmp_path), step=20, saved=saved)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(damage(lines))
+
+
+def test_what_follows_the_saved_lines_at_the_same_step_is_kept(tmp_path):
+    """An evaluation that a signal prevented is made, and logged, when the run resumes."""
+    lines, saved = logged(tmp_path)
+    extra = b'{"step": 20, "val/accuracy": 0.5}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join([*lines[:22], extra, *lines[22:]]))
+    open_log(*files(tmp_path), step=20, saved=saved).close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join([*lines[:22], extra])
+    assert read_events(tmp_path)[-1] == (20, "val/accuracy", 0.5)
+    assert [row["step"] for row in Folder(tmp_path).read_evaluations()] == [10, 20, 20]
+
+
 def test_a_new_run_drops_what_was_there(tmp_path):
     run(tmp_path, restored=-1, steps=10)
     open_log(*files(tmp_path), step=-1).close()
@@ -184,12 +251,22 @@ def test_reserved_keys_are_refused(tmp_path):
         log.write(1, {"step": 2.0})
 
 
-def test_series():
-    rows = [{"step": 1, "a": 2.0}, {"step": 1, "b": 5.0}, {"step": 4, "a": math.nan}]
-    steps, values = series(rows, "a")
-    assert steps.dtype == np.int64 and values.dtype == np.float64
+def test_series_of_a_log_that_grows(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"step": 1, "a": 2.0}\n{"step": 1, "b": 5.0}\n{"step": 4, "a": "nan"}\n{"step": 5, "a"')
+    series = Series(log)
+    found = series.read()
+    steps, values = found["a"]
+    assert steps.dtype == np.int64 and values.dtype == np.float64 and found.keys() == {"a", "b"}
     np.testing.assert_equal((steps, values), ([1, 4], [2.0, math.nan]))
-    assert [len(part) for part in series(rows, "none")] == [0, 0]
+    with log.open("a") as file:
+        file.write(": 7.0}\n")
+    log.write_bytes(log.read_bytes().replace(b"2.0", b"3.0"))  # what is read is not read again
+    np.testing.assert_equal(series.read()["a"], ([1, 4, 5], [2.0, math.nan, 7.0]))
+    with log.open("a") as file:
+        file.write("{\n{}\n")
+    with pytest.raises(DataError, match=r"metrics\.jsonl line 5 "):
+        series.read()
 
 
 def test_write_json(tmp_path):

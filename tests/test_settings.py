@@ -10,14 +10,15 @@ import runs
 from jaxcv.config import call, check_value
 from jaxcv.errors import ConfigError
 from jaxcv.ranges import Count, Decay, NonNegative, Positive, PositiveCount, Range, Share
-from jaxcv.settings import read_settings
+from jaxcv.settings import read_settings, without_effect
 
 
 @pytest.mark.parametrize(
     ("annotation", "good", "bad", "text"),
     [
-        (NonNegative, (0, 0.5, 1e9), (-0.1, math.nan, math.inf), "0 or more"),
-        (Positive, (0.1, 3), (0, -1, math.inf), "above 0"),
+        (NonNegative, (0, 0.5, 1e9), (-0.1,), "0 or more"),
+        (NonNegative, (), (math.nan, math.inf), "a finite number"),
+        (Positive, (0.1, 3), (0, -1), "above 0"),
         (Share, (0, 1, 0.5), (-0.1, 1.1), "in [0, 1]"),
         (Decay, (0, 0.99), (1, 1.0), "in [0, 1)"),
         (Count, (0, 5), (-1,), "0 or more"),
@@ -69,7 +70,7 @@ def test_a_part_brings_its_own_ranges():
         ("optim.clip_norm", -1.0, "config.optim.clip_norm=-1.0 must be 0 or more."),
         ("optim.ema_decay", 1.5, "config.optim.ema_decay=1.5 must be in [0, 1)."),
         ("optim.weight_decay", -5.0, "config.optim.weight_decay=-5.0 must be 0 or more."),
-        ("optim.lr", math.nan, "config.optim.lr=nan must be 0 or more."),
+        ("optim.lr", math.nan, "config.optim.lr=nan must be a finite number."),
         ("data.limit", -5, "config.data.limit=-5 must be 0 or more."),
         ("train.log_every_steps", 0, "config.train.log_every_steps=0 must be 1 or more."),
         ("train.batch_size", 0, "config.train.batch_size=0 must be 1 or more."),
@@ -88,3 +89,16 @@ def test_settings_out_of_range(key, value, message):
     with pytest.raises(ConfigError) as error:
         read_settings(config)
     assert str(error.value).startswith(message)
+
+
+def test_keys_without_an_effect_are_told():
+    config = runs.load_config("fashion_mnist", "tiny")
+    keys = ["optim.lr", "optim.adam.b1", "optim.sgd.momentum", "init_allow", "eval.tile", "augment.flip.p"]
+    optim = "config.optim.name is 'sgd', config.optim.schedule is 'cosine'"
+    assert without_effect(config, keys) == [
+        f"config.optim.adam.b1 has no effect: {optim}.",
+        "config.init_allow has no effect: config.init_from is ''.",
+        "config.eval.tile has no effect: config.task.name is 'classify'.",
+    ]
+    config.optim.name, config.init_from = "adam", "weights.pth"
+    assert without_effect(config, ["optim.adam.b1", "init_allow"]) == []

@@ -28,17 +28,8 @@ LIBRARIES = {
     "threadpoolctl",
     "torch",
 }
-GROUND = {
-    "config",
-    "errors",
-    "machine",
-    "prng",
-    "mesh",
-    "ranges",
-    "settings",
-    "step",
-    "task",
-}  # any part may use these
+# what every part may use
+GROUND = {"config", "errors", "machine", "prng", "mesh", "ranges", "settings", "step", "task"}
 ALLOWED = {  # file or folder -> what it may import, besides the standard library, GROUND and its own folder
     "errors": set(),
     "config": set(),
@@ -61,7 +52,9 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops", "predict", "report"},
     "store": {"jax", "numpy", "orbax", "safetensors", "torch"},  # torch, if there, for .pth
     "experiment": {"jax", "flax", "numpy", "optax", "data", "evals", "optim", "xla"},
+    "contract": {"jax", "numpy", "experiment"},
     "run": {
+        "contract",
         "jax",
         "numpy",
         "ml_collections",
@@ -77,7 +70,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "__main__": {"store", "tools"},
     "tools": {
         *("absl", "flax", "jax", "ml_collections", "numpy", "optax", "torch"),  # torch for bench, if there
-        *("experiment", "models", "predict", "report", "run", "store", "xla"),
+        *("contract", "experiment", "models", "predict", "report", "run", "store", "xla"),
     },
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))

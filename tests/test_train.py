@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import runs
 from jaxcv.errors import UserError
-from jaxcv.run import plan
+from jaxcv.run import plan, train
 from jaxcv.run.monitor import Monitor
 from jaxcv.run.run import Run
+from jaxcv.store.folder import Folder
 from jaxcv.store.stop import never
 
 TINY = runs.TINY
@@ -79,9 +81,12 @@ def test_kill_9_and_resume_give_the_same_bits(whole, tmp_path, cache):
 
 def test_a_finished_run_is_told_again(whole, tmp_path, cache):
     shutil.copytree(whole[0], tmp_path / "run")
+    folder = Folder(tmp_path / "run")
+    folder.write_manifest({**folder.read_manifest(), "from_scratch": "from scratch: no weights"})
     code, out, err = runs.run("main.py", TINY, f"--workdir={tmp_path / 'run'}", cache=cache)
     assert code == 0, err
-    assert "at initialisation" in out
+    assert "at initialisation" in out and ": 8 steps; from scratch: no weights\n" in out
+    assert "The data are unchanged since this run began.\n" in out
 
 
 @pytest.mark.parametrize(
@@ -93,13 +98,13 @@ def test_a_finished_run_is_told_again(whole, tmp_path, cache):
         ),
         (
             ["--config.optim.lr=fast"],
-            "flag --config.optim.lr=fast: could not convert string to float: 'fast'",
+            "--config.optim.lr=fast must be a number; it is 0.1 now.",
         ),
         (
             ["--config.train.batch_size=5000"],
             "config.train.batch_size=5000 is more than shapes's 64 training images.",
         ),
-        (["--config.model.depth=20"], "ResNet has no depth 20; it must be one of 18, 34, 50, 101, 152."),
+        (["--config.model.depth=20"], "config.model.depth=20 is unknown; choose one of 101, 152, 18, 34, 50."),
         (
             ["--config.model.name=resnext"],
             "config.model.name='resnext' is not in jaxcv/models; did you mean 'resnet'?",
@@ -170,3 +175,15 @@ def test_what_is_done_at_most_every_so_many_seconds(monkeypatch):
     for now[0] in (5.0, 34.0, 35.0, 36.0, 64.9, 65.0, 200.0, 200.0):
         draw()
     assert done == [35.0, 65.0, 200.0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to see memory")
+def test_memory_that_is_free_is_given_back():
+    def resident():  # pages of 4 KiB
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    parts = [bytes(100_000) for _ in range(3000)]
+    with train.memory_given_back():
+        parts, before = parts[-1:], resident()  # what is in use lies behind what is free
+    assert before - resident() > 50_000, "of 75,000 pages that are free"
+    assert len(parts) == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcv.data.source import Info, form, names_of
+from jaxcv.data.source import Info, Source, form, names_of
 from jaxcv.errors import DataError
 
 
@@ -26,8 +26,9 @@ def _faults(source: Any) -> Iterator[str]:
     if np.shape(info.shape) != (3,):
         yield f"info.shape is {info.shape}, expected (height, width, channels)"
     for key in ("mean", "std"):
-        if np.shape(getattr(info, key)) != (info.shape[2],):
-            yield f"info.{key} is {getattr(info, key)}, expected a number for each channel of info.shape {info.shape}"
+        numbers = getattr(info, key)
+        if np.shape(numbers) != (info.shape[2],) or np.asarray(numbers).dtype.kind not in "iuf":
+            yield f"info.{key} is {numbers}, expected a number for each channel of info.shape {info.shape}"
     if min(info.std) <= 0:
         yield f"info.std is {info.std}, expected numbers above 0"
     if not isinstance(info.classes, tuple) or not all(isinstance(label, str) for label in info.classes):
@@ -62,16 +63,34 @@ def _array_faults(example: Mapping[str, np.ndarray], info: Info) -> Iterator[str
     for key, (dtypes, shape) in expected.items():
         if key in example and (example[key].dtype.name not in dtypes.split(" or ") or example[key].shape != shape):
             yield f"{key} is {form(example[key])}, expected {dtypes} {shape} (info.shape is {info.shape})"
-    label, mask = example.get("label"), example.get("mask")
     if info.palette:
-        if mask is None:
+        if "mask" not in example:
             yield "info.palette has colours for masks, but an example has no mask"
-        elif (bad := mask[(mask != info.ignore) & ((mask < 0) | (mask > last))]).size:
-            yield f"a mask has the label {bad[0]}, which is neither in 0..{last} nor info.ignore={info.ignore}"
-    elif label is None:
-        if mask is not None:
+    elif "label" not in example:
+        if "mask" in example:
             yield "an example has a mask, but info.palette has no colours; jaxcv.data.source.voc_palette makes some"
-        elif info.classes and "labels" not in example:
+        if info.classes and "labels" not in example:
             yield f"info.classes has {last + 1} names, but an example has neither label nor labels nor mask"
-    elif not 0 <= label <= last:
-        yield f"a label is {label}, but info.classes has {last + 1} names"
+    yield from _label_faults(example, info)
+
+
+def _label_faults(batch: Mapping[str, np.ndarray], info: Info) -> Iterator[str]:
+    """What is wrong with the labels, or with masks, of an example or a batch, as to what `info` says."""
+    last = len(info.classes) - 1
+    label = np.asarray(batch.get("mask" if info.palette else "label", ()))
+    wrong = (label < 0) | (label > last)
+    if info.palette:
+        wrong &= label != info.ignore
+    if wrong.any():
+        first = label[wrong].flat[0]
+        if info.palette:
+            yield f"a mask has the label {first}, which is neither in 0..{last} nor info.ignore={info.ignore}"
+        yield f"a label is {first}, but info.classes has {last + 1} names"
+
+
+def check_labels(batch: Mapping[str, np.ndarray], source: Source, indices: np.ndarray) -> None:
+    """Raises DataError, naming the example, for a label in a batch of the examples at `indices` that is no class."""
+    if any(_label_faults(batch, source.info)):
+        for row, index in enumerate(indices):
+            if fault := next(_label_faults({name: x[row] for name, x in batch.items()}, source.info), None):
+                raise DataError(f"{source.info.name}, example {names_of(source)[index]}: {fault}")

@@ -13,6 +13,7 @@ import numpy as np
 from jaxcv.data.files import check_labels, find, held_out
 from jaxcv.data.source import Arrays, Info, check_split, fingerprint, form
 from jaxcv.errors import DataError
+from jaxcv.ranges import NonNegative
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the 50,000 official training images
@@ -62,7 +63,7 @@ def outline(**options: Any) -> Info:
     return Info("cifar10", CLASSES, (32, 32, 3), MEAN, STD)
 
 
-def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
+def source(split: str, *, dir: str = "", holdout: NonNegative = 5000) -> Arrays:
     """Examples {"image": uint8 (32, 32, 3), "label": int32}, read from `dir`/cifar-10-batches-py.
 
     "test" is the official test set; "val" is `holdout` images of the official training set (a count, or a fraction

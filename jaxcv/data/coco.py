@@ -17,6 +17,7 @@ from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_imag
 from jaxcv.data.masks import fit
 from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
+from jaxcv.ranges import Count, NonNegative, PositiveCount
 
 
 class Photo(NamedTuple):
@@ -103,7 +104,9 @@ def _decode(photo: Photo, *, folder: Path, height: int, width: int) -> dict[str,
     return stretch_pair(image, mask, height, width)
 
 
-def outline(*, folder: str = "coco", height: int, width: int, groups: Sequence[str], **options: Any) -> Info:
+def outline(
+    *, folder: str = "coco", height: PositiveCount, width: PositiveCount, groups: Sequence[str], **options: Any
+) -> Info:
     """The Info without the fingerprint."""
     classes = ("background", *groups)
     return image_info(folder, classes, height, width, palette=voc_palette(len(classes)), **options)
@@ -114,17 +117,17 @@ def source(
     *,
     dir: str = "",
     folder: str = "coco",
-    height: int,
-    width: int,
+    height: PositiveCount,
+    width: PositiveCount,
     groups: Sequence[str],
     annotations: str = "annotations/instances_{folder}.json",
     train_folder: str = "train2017",
     val_folder: str = "",
     test_folder: str = "val2017",
-    holdout: float = 0.1,
+    holdout: NonNegative = 0.1,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    cache_bytes: int = 2 << 30,
+    cache_bytes: Count = 2 << 30,
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)} of the photos under `dir`/`folder`.
 
@@ -139,12 +142,13 @@ def source(
     photo_folder = split_folder(split, train_folder=train_folder, val_folder=val_folder, test_folder=test_folder)
     info = outline(folder=folder, height=height, width=width, groups=groups, mean=mean, std=std)
     if not groups:
-        raise ConfigError("data.groups must name one or more supercategories, such as ('animal', 'person')")
+        raise ConfigError("config.data.groups must name one or more supercategories, such as ('animal', 'person')")
     name = annotations.replace("{folder}", photo_folder)
     root = find(dir, folder, [photo_folder, name])
     photos = read_annotations(root / name, tuple(groups))
     if not photos:
         raise DataError(f"{root / name} has no object of {', '.join(groups)}")
+    found = len(photos)
     photos = split_examples(split, photos, val_folder=val_folder, holdout=holdout)
     files = [root / photo_folder / photo.file for photo in photos]
     for file in files:
@@ -157,4 +161,6 @@ def source(
     )
     decode = functools.partial(_decode, folder=root / photo_folder, height=height, width=width)
     names, contents = [Path(photo.file).stem for photo in photos], [digest[file] for file in files]
-    return Files(names, photos, decode, info, contents=contents, cache_bytes=cache_bytes)
+    left_out = {"without an object of data.groups": sum(1 for _ in (root / photo_folder).iterdir()) - found}
+    about: dict[str, Any] = {"contents": contents, "files": files, "left_out": left_out}
+    return Files(names, photos, decode, info, **about, cache_bytes=cache_bytes)

@@ -5,7 +5,7 @@ The palette has the centres of k-means over pixels of the training images.
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from jaxcv.config import call, nearest
 from jaxcv.data import cifar10, shapes
 from jaxcv.data.source import Arrays, Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
+from jaxcv.ranges import Range
 
 BASES = {"cifar10": cifar10, "shapes": shapes}
 PIXELS = 50_000  # sampled to learn the colours: more make them no better
@@ -60,7 +61,7 @@ def nearest_color(images: np.ndarray, colors: np.ndarray) -> np.ndarray:
 
 def _base(name: str) -> ModuleType:
     if name not in BASES:
-        raise ConfigError(f"data.base={name!r} is unknown; {nearest(name, list(BASES))}")
+        raise ConfigError(f"config.data.base={name!r} is unknown; {nearest(name, list(BASES))}")
     return BASES[name]
 
 
@@ -69,7 +70,7 @@ def _read(base: ModuleType, split: str, keep: Sequence[str], options: dict[str, 
     data = call(base.source, options, group="data", split=split)
     for name in keep:
         if name not in data.info.classes:
-            raise ConfigError(f"data.keep has {name!r}; {nearest(name, list(data.info.classes))}")
+            raise ConfigError(f"config.data.keep has {name!r}; {nearest(name, list(data.info.classes))}")
     kept = [not keep or name in keep for name in data.info.classes]
     images = data.arrays["image"][np.array(kept)[data.arrays["label"]]]
     if not len(images):
@@ -77,10 +78,8 @@ def _read(base: ModuleType, split: str, keep: Sequence[str], options: dict[str, 
     return images
 
 
-def outline(*, base: str = "cifar10", colors: int = 24, **options: Any) -> Info:
+def outline(*, base: str = "cifar10", colors: Annotated[int, Range(2, 255)] = 24, **options: Any) -> Info:
     """The Info without palette and fingerprint."""
-    if not 2 <= colors <= 255:
-        raise ConfigError(f"data.colors={colors} must be how many colours there are, 2 to 255")
     return _base(base).outline(**options)._replace(classes=tuple(f"colour {i}" for i in range(colors)))
 
 
@@ -89,7 +88,7 @@ def source(
     *,
     base: str = "cifar10",
     keep: Sequence[str] = (),
-    colors: int = 24,
+    colors: Annotated[int, Range(2, 255)] = 24,
     val_split: str = "val",
     **options: Any,
 ) -> Arrays:

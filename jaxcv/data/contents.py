@@ -20,7 +20,7 @@ def digests(root: Path, files: Iterable[Path]) -> dict[Path, str]:
     process of this user has read one of the same path, size and time of modification."""
     cache = _cache_file(root)
     known, now = _load(cache), time.time()
-    stats = {file: file.stat() for file in files}
+    stats = {file: _stat(file) for file in files}
     states = {file: f"{stat.st_size} {stat.st_mtime_ns} " for file, stat in stats.items()}
     cached = {file: known.get(str(file.absolute()), "") for file in stats}
     unknown = [file for file in stats if not cached[file].startswith(states[file])]
@@ -35,6 +35,13 @@ def digests(root: Path, files: Iterable[Path]) -> dict[Path, str]:
 def identities(root: Path, files: Iterable[Path], digest: Mapping[Path, str]) -> list[str]:
     """For each file its path below `root` and its digest, as "a/b.png 0123456789abcdef": for the fingerprint."""
     return [f"{file.relative_to(root).as_posix()} {digest[file]}" for file in files]
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _digest(file: Path) -> str:

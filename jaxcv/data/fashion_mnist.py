@@ -14,6 +14,7 @@ import numpy as np
 from jaxcv.data.files import check_labels, find, held_out
 from jaxcv.data.source import Arrays, Info, check_split, fingerprint
 from jaxcv.errors import DataError
+from jaxcv.ranges import NonNegative
 
 CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -46,7 +47,7 @@ def outline(**options: Any) -> Info:
     return Info("fashion_mnist", CLASSES, (28, 28, 1), MEAN, STD)
 
 
-def source(split: str, *, dir: str = "", holdout: float = 5000) -> Arrays:
+def source(split: str, *, dir: str = "", holdout: NonNegative = 5000) -> Arrays:
     """Examples {"image": uint8 (28, 28, 1), "label": int32}, read from `dir`/fashion_mnist.
 
     "test" is the official test set; "val" is `holdout` images of the official training set (a count, or a fraction

@@ -16,7 +16,8 @@ class Files:
     """A source on disk: `decode(item)` reads an example, where an item is a path or whatever else leads to it.
 
     Examples are cached if all of them fit into `cache_bytes`, by each process for itself: the cache is not pickled.
-    contents: the digest of each image's file, see `jaxcv.data.contents`; empty: not known.
+    contents: the digest of each image's file, see `jaxcv.data.contents`; empty: not known.  files: each image's file.
+    left_out: why -> how many files of the split are not used.
     """
 
     def __init__(
@@ -27,9 +28,12 @@ class Files:
         info: Info,
         *,
         contents: Iterable[str] = (),
+        files: Iterable[Path] = (),
+        left_out: Mapping[str, int] | None = None,
         cache_bytes: int,
     ):
         self.names, self.info, self.contents = list(names), info, list(contents)
+        self.files, self.left_out = list(files), dict(left_out or {})
         self._items, self._decode, self._cache_bytes = list(items), decode, cache_bytes
         self._cache: dict[int, dict[str, np.ndarray]] = {}
 
@@ -99,7 +103,7 @@ def held_out(split: str, size: int, holdout: float, *, labels: Sequence = (), gr
     if split == "test":
         return np.arange(size)
     count = round(holdout * size) if 0 < holdout < 1 else int(holdout)
-    what = f"data.holdout={holdout} of {size} training images"
+    what = f"config.data.holdout={holdout} of {size} training images"
     if not 0 <= count < size:
         raise ConfigError(f"{what} would leave none to train on; it must be below {size}")
     if split == "val" and count == 0:

@@ -16,8 +16,10 @@ from PIL import Image
 from jaxcv.data.contents import digests, identities
 from jaxcv.data.files import Files, find
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, image_info, open_image, stretch
+from jaxcv.data.masks import orientation
 from jaxcv.data.source import Info, check_split, fingerprint, voc_palette
 from jaxcv.errors import DataError
+from jaxcv.ranges import Count, PositiveCount
 
 CLASSES = ("background", "flower")
 FLOWER = (128, 0, 0)
@@ -50,10 +52,12 @@ def read_splits(path: Path, names: Sequence[str]) -> list[int]:
 
 def _decode(pair: tuple[Path, Path], *, height: int, width: int) -> dict[str, np.ndarray]:
     image, trimap = pair
+    if orientation(image) != 1:
+        raise DataError(f"{image} is turned by its EXIF tag, {trimap.name} is not; save it upright, without the tag")
     return {"image": stretch(open_image(image), height, width), "mask": read_trimap(trimap, height, width)}
 
 
-def outline(*, height: int, width: int, **options: Any) -> Info:
+def outline(*, height: PositiveCount, width: PositiveCount, **options: Any) -> Info:
     """The Info without the fingerprint."""
     return image_info("flowers17", CLASSES, height, width, palette=voc_palette(2), **options)
 
@@ -62,14 +66,14 @@ def source(
     split: str,
     *,
     dir: str = "",
-    height: int,
-    width: int,
+    height: PositiveCount,
+    width: PositiveCount,
     train_lists: Sequence[str] = ("trn1",),
     val_lists: Sequence[str] = ("val1",),
     test_lists: Sequence[str] = ("tst1",),
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    cache_bytes: int = 2 << 30,
+    cache_bytes: Count = 2 << 30,
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)}, read from `dir`/flowers17.
 
@@ -95,4 +99,6 @@ def source(
     info = info._replace(fingerprint=fingerprint(identities(root, files, digest)))
     decode = functools.partial(_decode, height=height, width=width)
     contents = [digest[image] for image, _ in pairs.values()]
-    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)
+    images, left_out = [image for image, _ in pairs.values()], {"without a trimap": len(names) - len(pairs)}
+    about: dict[str, Any] = {"contents": contents, "files": images, "left_out": left_out}
+    return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

@@ -10,7 +10,7 @@ training folder, sorted by name (numbers by value).
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ from jaxcv.data.labels import (
 )
 from jaxcv.data.source import Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
-from jaxcv.ranges import PositiveCount
+from jaxcv.ranges import Count, NonNegative, PositiveCount
 
 
-def decode(path: Path, size: int, channels: int = 3) -> np.ndarray:
+def decode(path: Path, size: PositiveCount, channels: PositiveCount = 3) -> np.ndarray:
     """The image at `path` as uint8 (size, size, channels): upright, short side resized to `size`, centre crop.
 
     The arithmetic is torchvision's Resize (bicubic, antialiased) and CenterCrop.  channels: see `read_channels`.
@@ -67,19 +67,21 @@ def image_files(
     *,
     targets: Sequence[dict[str, np.ndarray]] = (),
     contents: Sequence[str] = (),
-    cache_bytes: int = 0,
+    left_out: Mapping[str, int] | None = None,
+    cache_bytes: Count = 0,
 ) -> Files:
     """A source of `files`, named by their paths below `folder`; messages mention `split`.
 
-    targets: for each file what its example has besides the image, if anything.  contents: see `Files`.
+    targets: for each file what its example has besides the image, if anything.  contents, left_out: see `Files`.
     """
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", file, targets[i] if targets else {}) for i, file in enumerate(files)]
     decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
-    return Files(names, items, decode_item, info, contents=contents, cache_bytes=cache_bytes)
+    about: dict[str, Any] = {"contents": contents, "files": files, "left_out": left_out}
+    return Files(names, items, decode_item, info, **about, cache_bytes=cache_bytes)
 
 
-def _decode(item: tuple[str, Path, dict], *, size: int, channels: int) -> dict[str, np.ndarray]:
+def _decode(item: tuple[str, Path, dict], *, size: PositiveCount, channels: int) -> dict[str, np.ndarray]:
     where, file, target = item
     try:
         return {"image": decode(file, size, channels)} | target
@@ -97,10 +99,8 @@ def _sorted_classes(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if numbers else None))
 
 
-def outline(*, folder: str, size: int, channels: int = 3, **options: Any) -> Info:
+def outline(*, folder: str, size: PositiveCount, channels: PositiveCount = 3, **options: Any) -> Info:
     """The Info without classes and fingerprint."""
-    if size < 1:
-        raise ConfigError(f"data.size={size} must be the side of the canvas in pixels, 1 or more")
     return image_info(folder, (), size, size, channels=channels, **options)
 
 
@@ -109,7 +109,7 @@ def source(
     *,
     dir: str = "",
     folder: str,
-    size: int,
+    size: PositiveCount,
     channels: PositiveCount = 3,
     train_folder: str = "train",
     val_folder: str = "",
@@ -117,10 +117,10 @@ def source(
     labels: str = "",
     separator: str = "",
     group: str = "",
-    holdout: float = 0.1,
+    holdout: NonNegative = 0.1,
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
-    cache_bytes: int = 2 << 30,
+    cache_bytes: Count = 2 << 30,
 ) -> Files:
     """Examples {"image": uint8 (size, size, channels), "label": int32} of the images under `dir`/`folder`.
 
@@ -138,7 +138,7 @@ def source(
     info = outline(folder=folder, size=size, channels=channels, mean=mean, std=std)
     for key, value in (("separator", separator), ("group", group)):
         if value and not labels:
-            raise ConfigError(f"data.{key}={value!r} is about a CSV of labels; set data.labels too")
+            raise ConfigError(f"config.data.{key}={value!r} is about a CSV of labels; set data.labels too")
     notes: list[str] = []
     alone = 0 if labels else _count_alone(locate(dir, folder))
     if alone:
@@ -194,9 +194,12 @@ def source(
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
     targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
     contents = [digest[file] for file in files]
-    return image_files(
-        split, root / image_folder, files, info, targets=targets, contents=contents, cache_bytes=cache_bytes
-    )
+    about: dict[str, Any] = {
+        "targets": targets,
+        "contents": contents,
+        "left_out": {k: n for k, n in found.left_out.items() if n},
+    }
+    return image_files(split, root / image_folder, files, info, **about, cache_bytes=cache_bytes)
 
 
 def _targets(labels: Sequence[Sequence[str]], classes: Sequence[str], *, several: bool) -> list[dict[str, np.ndarray]]:

@@ -33,12 +33,10 @@ def image_info(
 ) -> Info:
     """The Info, without the fingerprint, of images on a canvas of (height, width) pixels; ignores other options.
 
-    Raises ConfigError for an empty canvas, and for a mean or std that are not those of so many channels.
+    Raises ConfigError for a mean or std that are not those of so many channels.
     """
-    if height < 1 or width < 1:
-        raise ConfigError(f"data.height={height} and data.width={width} must be the canvas in pixels, 1 or more")
     if not len(mean) == len(std) == channels:
-        raise ConfigError(f"data.channels={channels} needs data.mean and data.std with {channels} numbers each")
+        raise ConfigError(f"config.data.channels={channels} needs data.mean and data.std with {channels} numbers each")
     colors = tuple((r, g, b) for r, g, b in palette)
     return Info(name, tuple(classes), (height, width, channels), tuple(mean), tuple(std), palette=colors, ignore=ignore)
 

@@ -7,7 +7,7 @@ import csv
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +28,12 @@ class Item(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """The images of a split, sorted by path, and what a user should know about them, a sentence each."""
+    """The images of a split, sorted by path, what a user should know about them, a sentence each, and how many files
+    are left out, by why."""
 
     items: list[Item]
     notes: list[str]
+    left_out: Mapping[str, int]
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -42,7 +44,7 @@ def subfolders(folder: Path) -> list[Path]:
 def unlabelled(folder: Path) -> Scan:
     """All images in and below `folder`, without labels."""
     images, others = _walk(folder)
-    return Scan([Item(image) for image in images], _left_out(folder, others))
+    return Scan([Item(image) for image in images], tell_left_out(folder, others), others)
 
 
 def scan_folders(folder: Path) -> Scan:
@@ -59,10 +61,10 @@ def scan_folders(folder: Path) -> Scan:
         deeper += sum(image.parent != class_folder for image in images)
     beside, more = _walk(folder, deep=False)
     others += more + Counter({"images beside the class folders": len(beside)})
-    notes = _left_out(folder, others)
+    notes = tell_left_out(folder, others)
     if deeper:
         notes.append(f"{_name(folder)}: folders below the class folders have {deeper} of the {len(items)} images.")
-    return Scan(items, notes)
+    return Scan(items, notes, others)
 
 
 def scan_names(folder: Path, known: Collection[str] | None = None) -> Scan:
@@ -72,21 +74,21 @@ def scan_names(folder: Path, known: Collection[str] | None = None) -> Scan:
     known: the classes of the training images, which decide for other splits; None: these are the training images.
     DataError for a name without a class among others that have one.
     """
-    items, notes = unlabelled(folder)
+    items, notes, others = unlabelled(folder)
     names = {item.file: match[1] for item in items if (match := CLASS_NUMBER.fullmatch(item.file.stem))}
     classes = set(names.values())
     meant = len(classes) > 1 and not all(map(NO_CLASS.fullmatch, classes)) if known is None else bool(known)
     where = _name(folder)
     if not meant:
         such = f", such as {items[0].file.name}" if items else ""
-        return Scan(items, [*notes, f"{where}: the images have no classes, since their names have none{such}."])
+        return Scan(items, [*notes, f"{where}: the images have no classes, since their names have none{such}."], others)
     for item in items:
         if item.file not in names:
             why = "though other images have one there: expected CLASS_NUMBER"
             raise DataError(f"{item.file} has no class in its name, {why}")
     first = items[0].file
     note = f"{where}: the classes are those in the names of files, such as {names[first]!r} of {first.name}."
-    return Scan([item._replace(labels=(names[item.file],)) for item in items], [*notes, note])
+    return Scan([item._replace(labels=(names[item.file],)) for item in items], [*notes, note], others)
 
 
 def scan_csv(path: Path, folder: Path, *, separator: str = "", group: str = "") -> Scan:
@@ -96,7 +98,7 @@ def scan_csv(path: Path, folder: Path, *, separator: str = "", group: str = "") 
     group: the column that says which images stay together; empty: none does.
     DataError for a row without a file or label, and for a file with two labels.
     """
-    rows = _read_rows(path, ["filename", "label", *filter(None, [group])])
+    rows = read_rows(path, ["filename", "label", *filter(None, [group])])
     items: dict[Path, tuple[int, Item]] = {}
     blanks = repeated = 0
     for line, row in enumerate(rows, 2):
@@ -116,16 +118,16 @@ def scan_csv(path: Path, folder: Path, *, separator: str = "", group: str = "") 
                 f"{path} line {line}: {name} is {_said(item)}, but {_said(first)} in line {before}; a file has one row"
             )
         repeated += before != line
-    found = Scan(sorted(item for _, item in items.values()), [])
+    images, others = _walk(folder)
+    others[f"images that are not in {path.name}"] = len(set(images) - items.keys())
+    found = Scan(sorted(item for _, item in items.values()), [], others)
     if blanks:
         found.notes.append(f"{path.name}: blanks around names and labels do not count (in {blanks} rows).")
     if repeated:
         found.notes.append(f"{path.name}: repeated rows count once ({repeated}).")
     if none := sum(not item.labels for item in found.items):
         found.notes.append(f"{path.name}: some images have no label ({none}).")
-    images, others = _walk(folder)
-    others[f"images that are not in {path.name}"] = len(set(images) - items.keys())
-    found.notes.extend(_left_out(folder, others))
+    found.notes.extend(tell_left_out(folder, others))
     return found
 
 
@@ -155,7 +157,8 @@ def tell_absent(name: str, split: str, items: Sequence[Item], classes: Sequence[
     return [f"{name}: the split {split!r} has no image of these classes: {some}."] if absent else []
 
 
-def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV, only with the `columns`. DataError where it lacks one, and for what is no CSV."""
     if not path.is_file():
         raise DataError(f"there is no CSV of labels {path}: data.labels names it, relative to the data set's folder")
     try:
@@ -198,7 +201,8 @@ def _walk(folder: Path, *, deep: bool = True) -> tuple[list[Path], Counter]:
     return sorted(images), others
 
 
-def _left_out(folder: Path, others: Counter) -> list[str]:
+def tell_left_out(folder: Path, others: Mapping[str, int]) -> list[str]:
+    """A sentence about the files in `folder` that are not used, how many for each reason, if there are some."""
     kinds = [f"{kind} ({count})" for kind, count in sorted(others.items()) if count]
     return [f"{_name(folder)}: left out: {', '.join(kinds)}."] if kinds else []
 

@@ -7,6 +7,7 @@ colours.
 import functools
 import itertools
 import re
+from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import numpy as np
 from jaxcv.data.contents import digests, identities
 from jaxcv.data.files import Files, find, split_examples, split_folder
 from jaxcv.data.images import IMAGENET_MEAN, IMAGENET_STD, SUFFIXES, image_info, no_images, open_image, stretch_pair
+from jaxcv.data.labels import tell_left_out
 from jaxcv.data.masks import FORMATS, OTHER, black_and_white, fit, read_mask
 from jaxcv.data.source import Info, fingerprint, voc_palette
 from jaxcv.errors import ConfigError, DataError
+from jaxcv.ranges import Byte, Count, NonNegative, PositiveCount
 
 
 def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tuple[Path, Path]]:
@@ -32,7 +35,8 @@ def _find_pairs(root: Path, image: str, mask: str, names: str) -> dict[str, tupl
             missing = f"mask {root / mask}.png" if name in images else f"image {root / image}.jpg, .jpeg, .png or .webp"
             partner = (images | masks).get(name)
             why = f"the partner of {partner}" if partner else f"which {names} names"
-            raise DataError(f"there is no {missing.replace('*', name)}, {why}")
+            hint = "; data.mask says how masks are named" if name in images else ""
+            raise DataError(f"there is no {missing.replace('*', name)}, {why}{hint}")
     return {name: (images[name], masks[name]) for name in chosen}
 
 
@@ -47,6 +51,12 @@ def _scan(template: Path, suffixes: Container[str]) -> dict[str, Path]:
                 raise DataError(f"{files[match[1]]} and {path.name} have the same name; only one can be meant")
             files[match[1]] = path
     return files
+
+
+def _unused(folder: Path, used: Container[Path]) -> dict[str, int]:
+    """How many files in `folder` are not used, by their suffix."""
+    files = [path for path in folder.iterdir() if path.is_file() and path not in used]
+    return dict(Counter("hidden" if x.name.startswith(".") else x.suffix or "without a suffix" for x in files))
 
 
 def _read_names(path: Path) -> list[str]:
@@ -64,15 +74,15 @@ def _decode(pair: tuple[Path, Path], *, height: int, width: int, **options: Any)
 
 def _make_table(classes: int, *, remap: Sequence[int], colors: Sequence, outside: int, ignore: int) -> np.ndarray:
     """The label of each value, for `read_mask`."""
-    if not 0 <= ignore <= 255:
-        raise ConfigError(f"data.ignore={ignore} must be a label of 8 bits, 0 to 255")
     if len(remap) > 256 or (remap and colors and len(remap) != len(colors)):
-        raise ConfigError(f"data.remap has {len(remap)} labels; it needs one for each of {len(colors) or '1 to 256'}")
+        raise ConfigError(
+            f"config.data.remap has {len(remap)} labels; it needs one for each of {len(colors) or '1 to 256'}"
+        )
     remap = remap or range(classes)
     for key, labels in (("remap", remap), ("outside", [] if outside == -1 else [outside])):
         for label in labels:
             if not 0 <= label < classes and label != ignore:
-                raise ConfigError(f"data.{key} has {label}, neither a class, 0..{classes - 1}, nor data.ignore")
+                raise ConfigError(f"config.data.{key} has {label}, neither a class, 0..{classes - 1}, nor data.ignore")
     table = np.full(OTHER + 1, outside)
     if not colors:
         table[ignore] = ignore
@@ -83,25 +93,25 @@ def _make_table(classes: int, *, remap: Sequence[int], colors: Sequence, outside
 def outline(
     *,
     folder: str,
-    height: int,
-    width: int,
+    height: PositiveCount,
+    width: PositiveCount,
     classes: Sequence[str],
     palette: Sequence[Sequence[int]] = (),
     colors: Sequence[Sequence[int]] = (),
     remap: Sequence[int] = (),
-    ignore: int = 255,
+    ignore: Byte = 255,
     **options: Any,
 ) -> Info:
     """The Info without the fingerprint."""
     if not 1 <= len(classes) <= 255:
-        raise ConfigError(f"data.classes has {len(classes)} names; it must have 1 to 255")
+        raise ConfigError(f"config.data.classes has {len(classes)} names; it must have 1 to 255")
     palette = palette or (() if remap else colors) or voc_palette(len(classes))
     for color in (*colors, *palette):
         if len(color) != 3 or not all(0 <= channel <= 255 for channel in color):
-            raise ConfigError(f"data.colors and data.palette have colours (r, g, b) in 0..255, not {color!r}")
+            raise ConfigError(f"config.data.colors and data.palette have colours (r, g, b) in 0..255, not {color!r}")
     if len(palette) != len(classes):
         of = "data.colors" if colors and not remap else "data.palette"
-        raise ConfigError(f"data.classes has {len(classes)} names, but {of} {len(palette)} colours")
+        raise ConfigError(f"config.data.classes has {len(classes)} names, but {of} {len(palette)} colours")
     return image_info(folder, classes, height, width, palette=palette, ignore=ignore, **options)
 
 
@@ -110,8 +120,8 @@ def source(
     *,
     dir: str = "",
     folder: str,
-    height: int,
-    width: int,
+    height: PositiveCount,
+    width: PositiveCount,
     classes: Sequence[str],
     image: str = "{folder}/*",
     mask: str = "{folder}annot/*",
@@ -119,16 +129,16 @@ def source(
     train_folder: str = "train",
     val_folder: str = "",
     test_folder: str = "test",
-    holdout: float = 0.1,
+    holdout: NonNegative = 0.1,
     colors: Sequence[Sequence[int]] = (),
-    threshold: int = 0,
+    threshold: Byte = 0,
     remap: Sequence[int] = (),
     outside: int = -1,
-    ignore: int = 255,
+    ignore: Byte = 255,
     palette: Sequence[Sequence[int]] = (),
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
-    cache_bytes: int = 2 << 30,
+    cache_bytes: Count = 2 << 30,
 ) -> Files:
     """Examples {"image": uint8 (height, width, 3), "mask": uint8 (height, width)} of the pairs under `dir`/`folder`.
 
@@ -151,11 +161,15 @@ def source(
     table = _make_table(len(classes), remap=remap, colors=colors, outside=outside, ignore=ignore)
     for key, template in (("image", image), ("mask", mask)):
         if template.count("*") != 1 or "*" not in Path(template).name:
-            raise ConfigError(f'data.{key}={template!r} must have one * for the name, in its last part: "{{folder}}/*"')
+            raise ConfigError(
+                f'config.data.{key}={template!r} must have one * for the name, in its last part: "{{folder}}/*"'
+            )
     train_mask = mask.replace("{folder}", train_folder)
     image, mask, names = (text.replace("{folder}", pair_folder) for text in (image, mask, names))
     root = find(dir, folder, [str(Path(image).parent), str(Path(mask).parent)])
     named = list(_find_pairs(root, image, mask, names).items())
+    left_out = _unused((root / image).parent, {file for _, pair in named for file in pair})
+    info = info._replace(notes=tuple(tell_left_out((root / image).parent, left_out)))
     pairs = dict(split_examples(split, named, val_folder=val_folder, holdout=holdout))
     if len(classes) == 2 and not remap and not colors:
         # The training masks decide for every split: a few others might have no pixel of the second class.
@@ -175,4 +189,9 @@ def source(
     info = info._replace(fingerprint=fingerprint([*identities(root, files, digest), labels]))
     decode = functools.partial(_decode, height=height, width=width, table=table, colors=colors, threshold=threshold)
     contents = [digest[image] for image, _ in pairs.values()]
-    return Files(pairs.keys(), pairs.values(), decode, info, contents=contents, cache_bytes=cache_bytes)
+    about: dict[str, Any] = {
+        "contents": contents,
+        "files": [image for image, _ in pairs.values()],
+        "left_out": left_out,
+    }
+    return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

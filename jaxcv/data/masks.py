@@ -105,21 +105,21 @@ def fit(mask: np.ndarray, image: Path, size: tuple[int, int], *, says: str) -> n
     turned too. DataError names the image if they do not tell, and where they do not fit: `says` begins
     what the mask says.
     """
-    orientation = _orientation(image)
+    turn = orientation(image)
     has = mask.shape[::-1]
-    if orientation != 1 and (orientation not in _TURN or size[0] == size[1]) and has == size:
+    if turn != 1 and (turn not in _TURN or size[0] == size[1]) and has == size:
         raise DataError(
             f"{image} is turned by its EXIF tag, and its mask may be of the photo before or after that; save the "
             "photo upright and without the tag"
         )
-    if orientation in _TURN and has == size[::-1]:
-        return np.asarray(Image.fromarray(mask).transpose(_TURN[orientation]))
+    if turn in _TURN and has == size[::-1]:
+        return np.asarray(Image.fromarray(mask).transpose(_TURN[turn]))
     if has != size:
         raise DataError(f"{image} has {size[0]}x{size[1]} pixels, but {says} {has[0]}x{has[1]}")
     return mask
 
 
-def _orientation(image: Path) -> int:
+def orientation(image: Path) -> int:
     """How the EXIF tag of `image` turns it: 1 not at all, 2 to 8."""
     with Image.open(image) as header:
         value = header.getexif().get(ORIENTATION, 1)

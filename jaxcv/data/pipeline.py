@@ -17,12 +17,14 @@ import time
 import weakref
 from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
+from types import ModuleType
 
 import grain
 import numpy as np
 from absl import flags
 from grain.multiprocessing import SharedMemoryArray
 
+from jaxcv.data.check import check_labels
 from jaxcv.data.source import Source
 from jaxcv.errors import ConfigError, DataError, UserError
 
@@ -49,9 +51,13 @@ def order(step: int, *, size: int, batch_size: int, seed: int) -> np.ndarray:
 
 
 def gather(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """The examples of `source` at `indices` (b,), stacked. DataError when their shapes differ."""
-    if hasattr(source, "take"):
-        return source.take(indices)
+    """The examples of `source` at `indices` (b,), stacked. DataError if their shapes differ or a label is no class."""
+    batch = source.take(indices) if hasattr(source, "take") else _stacked(source, indices)
+    check_labels(batch, source, indices)
+    return batch
+
+
+def _stacked(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
     examples = [source[int(index)] for index in indices]
     batch = {}
     for name, first in examples[0].items():
@@ -131,7 +137,7 @@ def _read_ahead(batches: grain.MapDataset, workers: int, threads: int) -> Batche
 
 def _closing(iterator: grain.DatasetIterator, workers: int) -> Batches:
     try:
-        with _signals_blocked() if workers else contextlib.nullcontext():
+        with _starting_workers() if workers else contextlib.nullcontext():
             first = list(itertools.islice(iterator, 1))
         while first:
             yield first.pop()  # so that it is not kept in memory
@@ -147,16 +153,19 @@ def _closing(iterator: grain.DatasetIterator, workers: int) -> Batches:
 
 
 @contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs.
+def _starting_workers() -> Iterator[None]:
+    """Workers started inside inherit blocked Ctrl-C and SIGTERM, which would end them before `_init_worker` runs. Nor
+    do they import this process's script, which would run once more where it has no main guard.
 
-    The signals reach this process through its other threads.
+    The signals reach this process through its other threads; what the script defines, grain pickles by value.
     """
     resource_tracker.ensure_running()  # starting it later would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = main
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

@@ -1,11 +1,14 @@
 """What is in the splits of a data set: counts, classes, colours, void pixels, and images that two splits share."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from jaxcv.data.source import Info, Source, names_of
 
@@ -17,7 +20,9 @@ def inspect(sources: Mapping[str, Source]) -> dict[str, Any]:
     """The report on the splits, for JSON:
 
     {split: {"images", "read": numbers of images,
+             "left_out": {why: number of files that are not used},
              "shape": (h, w, c),
+             "width", "height": [smallest, median, largest] of the files that were read, px,
              "mean_color": per channel, 0 to 255, of the images that were read,
              "classes": {class: number of images} or, of masks, {class: number of pixels}, of "counted" images,
              "void": share of the pixels that have no class, of masks alone}
@@ -54,12 +59,25 @@ def _inspect_split(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
     if labels is not None and info.classes:
         counts, counted = np.bincount(labels, minlength=len(counts)), size
     report = {"images": size, "read": len(indices), "shape": list(info.shape)}
+    report["left_out"] = {why: count for why, count in getattr(source, "left_out", {}).items() if count}
+    files = getattr(source, "files", ())
+    report |= _sizes(files[index] for index in indices if files)
     report["mean_color"] = (color / len(indices)).round(1).tolist()
     if info.classes:
         report |= {"counted": counted, "classes": dict(zip(info.classes, counts[:-1].tolist()))}
     if info.palette:
         report["void"] = round(float(counts[-1] / counts.sum()), 4)
     return report, contents
+
+
+def _sizes(files: Iterable[Path]) -> dict[str, list[int]]:
+    """The smallest, median and largest width and height of image files, as stored."""
+    sizes = []
+    for file in files:
+        with suppress(Exception), Image.open(file) as image:  # a .npy has no header that Pillow reads
+            sizes.append(image.size)
+    of = dict(zip(("width", "height"), zip(*sizes)))
+    return {name: [min(x), int(np.median(x)), max(x)] for name, x in of.items()}
 
 
 def _read(source: Source, indices: list[int]) -> Iterator[Mapping[str, np.ndarray]]:
@@ -106,6 +124,9 @@ def _line(split: str, part: Mapping[str, Any]) -> str:
     h, w, _ = part["shape"]
     color = ", ".join(f"{value:.0f}" for value in part["mean_color"])
     text = f"{split}: {part['images']} images, {w}x{h} px, mean colour ({color})"
+    if "width" in part:
+        spans = [f"{name} {x[0]} to {x[2]} (median {x[1]})" for name in ("width", "height") if (x := part[name])]
+        text += f", files of {' and '.join(spans)}"
     classes = part.get("classes", {})
     if not classes:
         return text

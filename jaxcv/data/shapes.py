@@ -7,15 +7,16 @@ Position, size, angle, colours and textures are sampled independently of the lab
 import hashlib
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from jaxcv.data.source import Arrays, Info, check_split, fingerprint, voc_palette
-from jaxcv.errors import ConfigError
+from jaxcv.ranges import Count, Range
 
 COUNTS = {"train": 8192, "val": 1024, "test": 2048}
-TARGETS = ("label", "mask")
+Side = Annotated[int, Range(8)]
+Target = Literal["label", "mask"]
 MEAN, STD = (0.391, 0.391, 0.391), (0.19, 0.19, 0.19)
 GOLDEN = 0x9E3779B97F4A7C15  # splitmix64's increment
 
@@ -173,15 +174,13 @@ def _generate(base: int, first: int, count: int, size: int) -> tuple[np.ndarray,
     return (image * 255 + np.float32(0.5)).astype(np.uint8), labels.astype(np.int32), mask
 
 
-def outline(*, size: int = 32, target: str = "label", **options: Any) -> Info:
+def outline(*, size: Side = 32, target: Target = "label", **options: Any) -> Info:
     """The Info without the fingerprint, for which the images must be generated."""
-    if target not in TARGETS:
-        raise ConfigError(f"data.target={target!r} must be one of {', '.join(TARGETS)}: what the classes belong to")
     info = Info("shapes", CLASSES, (size, size, 3), MEAN, STD)
     return info if target == "label" else info._replace(classes=("ground", *CLASSES), palette=voc_palette(11))
 
 
-def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0, target: str = "label") -> Arrays:
+def source(split: str, *, size: Side = 32, count: Count = 0, seed: Count = 0, target: Target = "label") -> Arrays:
     """Examples {"image": uint8 (size, size, 3), "label": int32, "mask": uint8 (size, size)}.
 
     The mask is 0 on the ground and 1 + label on the shape. `count` images are generated, or 8192 / 1024 / 2048 for
@@ -190,8 +189,6 @@ def source(split: str, *, size: int = 32, count: int = 0, seed: int = 0, target:
     """
     check_split(split)
     count = count or COUNTS[split]
-    if size < 8 or count < 0 or seed < 0:
-        raise ConfigError(f"shapes need size >= 8, count >= 0 and seed >= 0, not {size=}, {count=}, {seed=}")
     base = int.from_bytes(hashlib.sha256(f"shapes {seed} {split}".encode()).digest()[:8], "little")
     chunk = max(1, 2**17 // size**2)  # images at a time: what fits a processor's cache
     chunks = [_generate(base, first, min(chunk, count - first), size) for first in range(0, count, chunk)]

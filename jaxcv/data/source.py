@@ -36,9 +36,10 @@ class Source(Protocol):
     labels uint8 (len(info.classes),), 1 for each class of an image, instead of label where it may have several
     mask   uint8 or int32 (h, w), the class of each pixel or `info.ignore`; absent where there are no masks
 
-    Three attributes are optional: `names`, a different string for each example (see `names_of`); `contents`, a string
-    for each example that only equal images share, or empty; and `take(indices) -> dict`, the examples at indices
-    (b,) stacked, if that is faster than one at a time. With config.data.workers a source is pickled.
+    Five attributes are optional: `names`, a different string for each example (see `names_of`); `contents`, a string
+    for each example that only equal images share, or empty; `files`, the path of each image, or empty; `left_out`, how
+    many files are not used, by why; and `take(indices) -> dict`, the examples at indices (b,) stacked, if that is
+    faster than one at a time. With config.data.workers a source is pickled.
     """
 
     info: Info
@@ -124,8 +125,19 @@ class Subset:
 
     @property
     def contents(self) -> list[str]:
-        contents = getattr(self._source, "contents", ())
-        return [contents[index] for index in self._indices] if contents else []
+        return self._chosen("contents")
+
+    @property
+    def files(self) -> list:
+        return self._chosen("files")
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        return {**getattr(self._source, "left_out", {}), "beyond data.limit": len(self._source) - len(self)}
+
+    def _chosen(self, name: str) -> list:
+        values = getattr(self._source, name, ())
+        return [values[index] for index in self._indices] if values else []
 
     def __len__(self) -> int:
         return len(self._indices)

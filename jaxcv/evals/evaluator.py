@@ -1,6 +1,7 @@
 """The contract of an evaluator: what `make(setup, **options)` in a file of jaxcv/evals returns.
 
-The file also has METRICS, the names of its metrics, without the split; empty where only the task knows them.
+The file also has METRICS: the names of its metrics, without the split, and for each what guessing gives, a function of
+the data's Info, or None; empty where only the task knows them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,11 @@ def needs_classes(setup: EvalSetup) -> int:
     if setup.task.predict is None:
         raise LeftOut("the task predicts no features")
     return len(setup.info.classes)
+
+
+def random_class(info: Any) -> float:
+    """What guessing gives of an accuracy: how often a random class is right."""
+    return 1 / len(info.classes)
 
 
 def score_features(name: str, fit: Callable[[Features], Callable[[Features], float]]) -> Evaluator:

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, score_features
+from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, random_class, score_features
 from jaxcv.evals.features import EXACT, Features, on_mesh
 from jaxcv.mesh import put_whole, replicated
 from jaxcv.ranges import Positive, PositiveCount
 
-METRICS = ("knn_accuracy",)
+METRICS = {"knn_accuracy": random_class}
 
 
 def make(setup: EvalSetup, *, k: PositiveCount = 200, temperature: Positive = 0.1) -> Evaluator:
@@ -22,7 +22,7 @@ def make(setup: EvalSetup, *, k: PositiveCount = 200, temperature: Positive = 0.
     def fit(train: Features) -> Callable[[Features], float]:
         return make_knn(train, mesh=setup.mesh, num_classes=num_classes, k=k, temperature=temperature)
 
-    return score_features(METRICS[0], fit)
+    return score_features("knn_accuracy", fit)
 
 
 def make_knn(

@@ -12,7 +12,7 @@ from jaxcv.evals.features import fetch
 from jaxcv.mesh import put, replicated
 from jaxcv.task import Metrics
 
-METRICS = ()
+METRICS: dict = {}
 
 
 def make(setup: EvalSetup) -> Evaluator:

@@ -8,11 +8,11 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, score_features
+from jaxcv.evals.evaluator import EvalSetup, Evaluator, needs_classes, random_class, score_features
 from jaxcv.evals.features import EXACT, Features, on_mesh
 from jaxcv.ranges import PositiveCount
 
-METRICS = ("probe_accuracy",)
+METRICS = {"probe_accuracy": random_class}
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # strong to weak: each fit starts from the last
 
 
@@ -23,7 +23,7 @@ def make(setup: EvalSetup, *, iterations: PositiveCount = 100) -> Evaluator:
     def fit(train: Features) -> Callable[[Features], float]:
         return make_linear(train, mesh=setup.mesh, num_classes=num_classes, iterations=iterations)
 
-    return score_features(METRICS[0], fit)
+    return score_features("probe_accuracy", fit)
 
 
 def make_linear(

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxcv.models import layers
-from jaxcv.ranges import Decay, PositiveCount
+from jaxcv.ranges import Decay, PositiveCount, PositiveCounts
 
 
 class Model(nn.Module):
@@ -28,8 +28,8 @@ class Model(nn.Module):
     """
 
     num_classes: PositiveCount | None = 10
-    channels: tuple[int, ...] = (6, 12)
-    hidden: tuple[int, ...] = (12,)
+    channels: PositiveCounts = (6, 12)
+    hidden: PositiveCounts = (12,)
     batch_norm: bool = False
     dropout: Decay = 0.0
     dtype: DTypeLike = jnp.float32

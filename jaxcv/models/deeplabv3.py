@@ -1,5 +1,7 @@
 """DeepLabV3 (Chen et al. 2017, arXiv 1706.05587) over ResNet, in torchvision's form."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -20,7 +22,7 @@ class Model(nn.Module):
     weights.
     """
 
-    depth: int = 50
+    depth: Literal[50, 101, 152] = 50
     num_classes: PositiveCount = 21
     aux: bool = False
     dropout: Decay = 0.5

@@ -3,15 +3,15 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxcv.errors import ConfigError
 from jaxcv.models import layers
+from jaxcv.ranges import Decay, PositiveCount, Share
 
 
 class Variant(NamedTuple):
@@ -129,10 +129,10 @@ class Model(nn.Module):
     and would be reached one block after the last.
     """
 
-    variant: str = "b0"
-    num_classes: int | None = 1000
-    dropout: float | None = None
-    stochastic_depth: float = 0.2
+    variant: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0"
+    num_classes: PositiveCount | None = 1000
+    dropout: Decay | None = None
+    stochastic_depth: Share = 0.2
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -142,10 +142,6 @@ class Model(nn.Module):
         "stem" and "layer1" are 1/2 of the image's size, "layer2" 1/4, "layer3" 1/8, "layer4" and "layer5" 1/16,
         "layer6", "layer7" and "lastconv" 1/32, rounded up; "avgpool" is (b, c), "classifier" the logits.
         """
-        if self.variant not in VARIANTS:
-            raise ConfigError(f"EfficientNet has no variant {self.variant!r}; it must be one of {', '.join(VARIANTS)}.")
-        if not 0 <= self.stochastic_depth <= 1:
-            raise ConfigError(f"EfficientNet has stochastic_depth {self.stochastic_depth!r}; it must be in [0, 1].")
         variant, dtype = VARIANTS[self.variant], layers.float_dtype(self.dtype)
         conv, norm = _bind(variant, dtype, train)
         stages = {}

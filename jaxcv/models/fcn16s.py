@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxcv.errors import UserError
-from jaxcv.models import layers
+from jaxcv.models import layers, vgg
 from jaxcv.models.fcn32s import compute_scores
 from jaxcv.ranges import Decay, PositiveCount
 
@@ -14,7 +14,7 @@ from jaxcv.ranges import Decay, PositiveCount
 class Model(nn.Module):
     """The scores of FCN-32s with kernel 2, upsampled twice, plus pool4, upsampled 16 times. Fields as in FCN-32s."""
 
-    depth: int = 16
+    depth: vgg.Depth = 16
     num_classes: PositiveCount = 7
     width: PositiveCount = 64
     hidden: PositiveCount = 4096

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxcv.errors import ConfigError
 from jaxcv.models import layers, vgg
 from jaxcv.ranges import Decay, PositiveCount
 
@@ -56,7 +55,7 @@ class Model(nn.Module):
     number of channels of conv6 and conv7, which `dropout` follows.
     """
 
-    depth: int = 16
+    depth: vgg.Depth = 16
     num_classes: PositiveCount = 7
     kernel: PositiveCount = 2
     width: PositiveCount = 64
@@ -71,8 +70,6 @@ class Model(nn.Module):
         h' and w' are h and w rounded down to a multiple of 32: the rest is cut off below and on the right. The stages
         are VGG's, "conv6", "conv7" and "scores" of about 1/32 of the size, and "logits".
         """
-        if self.kernel < 1:
-            raise ConfigError(f"FCN-32s has no kernel {self.kernel!r}; it must be at least 1.")
         even = self.kernel % 2 == 0
         layers.check_image_size(x, 64 if even else 32, f"FCN-32s of kernel {self.kernel}")
         x, stages = compute_scores(self, x, self.kernel, train=train)

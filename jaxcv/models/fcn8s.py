@@ -16,7 +16,7 @@ class Model(nn.Module):
     `skips` adds pool4 to the output of the first one and pool3 to that of the second. `width` is 64 in the paper.
     """
 
-    depth: int = 16
+    depth: vgg.Depth = 16
     num_classes: PositiveCount = 11
     skips: bool = True
     width: PositiveCount = 64

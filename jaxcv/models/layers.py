@@ -30,11 +30,13 @@ def fan_in_uniform(fan_in: int) -> Callable[..., jax.Array]:
 
 
 def float_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """The dtype of this name, as in a config, or `dtype` itself; ConfigError if it is not a float type."""
+    """The dtype of this name, as in a config, or `dtype` itself; ConfigError if it is no float type that jax has: it
+    would make float32 of float64 without jax_enable_x64."""
     with suppress(TypeError):  # no dtype at all
-        if jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
-            return jnp.dtype(dtype)
-    raise ConfigError(f"dtype is {dtype!r}; it must be a float type such as 'float32' or 'bfloat16'.")
+        found = jnp.dtype(dtype)
+        if jnp.issubdtype(found, jnp.floating) and jax.dtypes.canonicalize_dtype(found) == found:
+            return found
+    raise ConfigError(f"config.model.dtype is {dtype!r}; it must be a float type such as 'float32' or 'bfloat16'.")
 
 
 def check_image_size(x: jax.Array, least: int, model: str) -> None:

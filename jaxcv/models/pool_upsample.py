@@ -26,7 +26,7 @@ class Model(nn.Module):
         columns beyond a multiple of 4 are lost.
         """
         if self.kernel % 2 == 0:
-            raise ConfigError(f"pool_upsample has kernel {self.kernel}; it must be odd, to keep the image's size.")
+            raise ConfigError(f"config.model.kernel={self.kernel} must be odd, to keep the image's size.")
         layers.check_image_size(x, 4, "pool_upsample")
         dtype = layers.float_dtype(self.dtype)
         stages = {}

@@ -1,5 +1,7 @@
 """ResNet (He et al. 2015, arXiv 1512.03385) in torchvision's form, v1.5: a bottleneck strides in its 3x3."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -58,9 +60,9 @@ class Model(nn.Module):
     `last_dilation` multiplies the dilation in the last block of "layer4".
     """
 
-    depth: int = 50
+    depth: Literal[18, 34, 50, 101, 152] = 50
     num_classes: PositiveCount | None = 1000
-    stem: str = "imagenet"
+    stem: Literal["imagenet", "small"] = "imagenet"
     width: PositiveCount = 64
     zero_init_residual: bool = False
     replace_stride_with_dilation: tuple[bool, bool, bool] = (False, False, False)
@@ -75,22 +77,11 @@ class Model(nn.Module):
         1/4 to 1/32, rounded up; with "small", 1 and 1 to 1/8. Each replaced stride doubles the sizes from there on.
         "avgpool" is (b, c), "fc" the logits.
         """
-        if self.depth not in STAGES:
-            raise ConfigError(f"ResNet has no depth {self.depth!r}; it must be one of {', '.join(map(str, STAGES))}.")
-        if self.stem not in ("imagenet", "small"):
-            raise ConfigError(f"ResNet has no stem {self.stem!r}; it must be 'imagenet' or 'small'.")
-        if len(self.replace_stride_with_dilation) != 3:
-            raise ConfigError(
-                f"ResNet has replace_stride_with_dilation {self.replace_stride_with_dilation!r}; it must be three "
-                "bools, for layer2 to layer4."
-            )
-        if self.depth < 50 and any(self.replace_stride_with_dilation):
-            raise ConfigError(
-                f"ResNet of depth {self.depth} has replace_stride_with_dilation {self.replace_stride_with_dilation!r}; "
-                "only depth 50 and above can have it, as in torchvision."
-            )
-        if self.last_dilation < 1:
-            raise ConfigError(f"ResNet has last_dilation {self.last_dilation!r}; it must be at least 1.")
+        dilated, key = self.replace_stride_with_dilation, "config.model.replace_stride_with_dilation"
+        if len(dilated) != 3:
+            raise ConfigError(f"{key}={dilated!r} must be three bools, for layer2 to layer4.")
+        if self.depth < 50 and any(dilated):
+            raise ConfigError(f"{key}={dilated!r} needs a config.model.depth of 50 or more, as in torchvision.")
         dtype = layers.float_dtype(self.dtype)
         stages = {}
 
@@ -103,7 +94,7 @@ class Model(nn.Module):
         make_convs = _basic if self.depth < 50 else _bottleneck
         dilation = 1
         for i, blocks in enumerate(STAGES[self.depth]):
-            dilate = i > 0 and self.replace_stride_with_dilation[i - 1]
+            dilate = i > 0 and dilated[i - 1]
             for j in range(blocks):
                 stride = 2 if i > 0 and j == 0 and not dilate else 1
                 last = self.last_dilation if i == 3 and j == blocks - 1 else 1

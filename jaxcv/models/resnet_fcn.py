@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from jaxcv.errors import ConfigError
 from jaxcv.models import layers, resnet
-from jaxcv.ranges import Decay, PositiveCount
+from jaxcv.ranges import Decay, PositiveCount, PositiveCounts
 
 
 class Model(nn.Module):
@@ -35,7 +35,7 @@ class Model(nn.Module):
     """
 
     num_classes: PositiveCount = 6
-    hidden: tuple[int, ...] = (256, 128)
+    hidden: PositiveCounts = (256, 128)
     last_kernel: PositiveCount = 3
     batch_norm: bool = True
     dropout: Decay = 0.0
@@ -52,10 +52,10 @@ class Model(nn.Module):
         """
         if len(self.hidden) > 4:
             raise ConfigError(
-                f"resnet_fcn has hidden {self.hidden}; it must be at most four, each to be upsampled by 2 of the 32."
+                f"config.model.hidden={self.hidden} must be at most four, each to be upsampled by 2 of 32."
             )
         if self.last_kernel % 2 == 0:
-            raise ConfigError(f"resnet_fcn has last_kernel {self.last_kernel}; it must be odd, to keep the size.")
+            raise ConfigError(f"config.model.last_kernel={self.last_kernel} must be odd, to keep the size.")
         dtype = layers.float_dtype(self.dtype)
         backbone = resnet.Model(
             18, num_classes=None, width=self.width, last_dilation=self.last_dilation, dtype=dtype, name="backbone"

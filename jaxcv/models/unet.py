@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxcv.errors import ConfigError
 from jaxcv.models import layers
 from jaxcv.ranges import PositiveCount
 
@@ -44,7 +43,7 @@ class Model(nn.Module):
     paper's network except for the padding.
     """
 
-    depth: int = 4
+    depth: PositiveCount = 4
     num_classes: PositiveCount = 2
     width: PositiveCount = 64
     batch_norm: bool = True
@@ -58,8 +57,6 @@ class Model(nn.Module):
         previous one, rounded down, and twice its channels; "up1" to "up{depth}" go back, with zeros where halving has
         cut off a row or column; "outc" is the logits.
         """
-        if self.depth < 1:
-            raise ConfigError(f"U-Net has no depth {self.depth!r}; it must be at least 1.")
         dtype = layers.float_dtype(self.dtype)
         layers.check_image_size(x, 2**self.depth, f"U-Net of depth {self.depth}")
         double_conv = functools.partial(_DoubleConv, batch_norm=self.batch_norm, dtype=dtype)

@@ -1,14 +1,16 @@
 """VGG (Simonyan and Zisserman 2014, arXiv 1409.1556) in torchvision's form, with BatchNorm or without."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from jaxcv.errors import ConfigError
 from jaxcv.models import layers
 from jaxcv.ranges import Decay, PositiveCount
 
+Depth = Literal[11, 13, 16, 19]
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # 3x3 convolutions
 
 
@@ -18,7 +20,7 @@ class Model(nn.Module):
     `width` is 64 in the paper. `batch_norm` follows each convolution, `dropout` each of the two hidden linear layers.
     """
 
-    depth: int = 16
+    depth: Depth = 16
     num_classes: PositiveCount | None = 1000
     batch_norm: bool = False
     width: PositiveCount = 64
@@ -34,8 +36,6 @@ class Model(nn.Module):
         image, "fc6" and "fc7" are (b, hidden), before dropout, "fc8" is the logits. Without classes, the output
         "avgpool" is the mean of "pool5" over space.
         """
-        if self.depth not in STAGES:
-            raise ConfigError(f"VGG has no depth {self.depth!r}; it must be one of {', '.join(map(str, STAGES))}.")
         layers.check_image_size(x, 32, "VGG")
         dtype = layers.float_dtype(self.dtype)
         stages = {}

@@ -12,6 +12,7 @@ from jaxcv.errors import UserError
 from jaxcv.ops import policies
 from jaxcv.ops.geometry import Fill
 from jaxcv.ops.warp import rotation, warp
+from jaxcv.ranges import Count, PositiveCount, Share
 
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 OPS = ("Identity", *SIGNED, "Posterize", "Solarize", "AutoContrast", "Equalize", "Invert")
@@ -117,7 +118,7 @@ def _random_ops(
     magnitude: jax.Array,
     probability: jax.Array,
     *,
-    p: float,
+    p: Share,
     fill: Fill,
 ) -> jax.Array:
     """With probability p, n ops one after the other, each with its own probability and a random sign.
@@ -138,7 +139,7 @@ def _random_ops(
     return jnp.where(jax.random.bernoulli(all_key, p), level / jnp.float32(255), image)
 
 
-def random_autoaugment(key: jax.Array, image: jax.Array, *, policy: str, p: float = 1.0, fill: Fill = 0.0) -> jax.Array:
+def random_autoaugment(key: jax.Array, image: jax.Array, *, policy: str, p: Share = 1.0, fill: Fill = 0.0) -> jax.Array:
     """With probability p, one of the 25 sub-policies of AutoAugment's `policy`, "cifar10" or "imagenet".
 
     Image and result are as in `apply_op`.
@@ -156,10 +157,10 @@ def random_randaugment(
     key: jax.Array,
     image: jax.Array,
     *,
-    num_ops: int = 2,
-    magnitude: int = 9,
-    bins: int = 31,
-    p: float = 1.0,
+    num_ops: PositiveCount = 2,
+    magnitude: Count = 9,
+    bins: PositiveCount = 31,
+    p: Share = 1.0,
     fill: Fill = 0.0,
 ) -> jax.Array:
     """With probability p, RandAugment: `num_ops` ops, each sampled from `OPS` without Invert, repeats allowed.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxcv.errors import UserError
 from jaxcv.ops.geometry import check_range, separable
+from jaxcv.ranges import PositiveCount, Share
 
 
 def _blur_weights(length: int, sigma: float | jax.Array, kernel: int) -> jax.Array:
@@ -40,7 +41,7 @@ def gaussian_blur(image: jax.Array, sigma: float | jax.Array, *, kernel: int) ->
 
 
 def random_gaussian_blur(
-    key: jax.Array, image: jax.Array, *, p: float, kernel: int, sigma: Sequence[float] = (0.1, 2.0)
+    key: jax.Array, image: jax.Array, *, p: Share, kernel: PositiveCount, sigma: Sequence[float] = (0.1, 2.0)
 ) -> jax.Array:
     """`gaussian_blur` with probability p and a standard deviation uniform in `sigma`, in pixels."""
     low, high = check_range("sigma", sigma)

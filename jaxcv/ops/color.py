@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.errors import UserError
+from jaxcv.ranges import NonNegative, Share
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
@@ -122,12 +123,12 @@ def random_color_jitter(
     key: jax.Array,
     image: jax.Array,
     *,
-    p: float = 0.8,
-    brightness: float = 0.4,
-    contrast: float = 0.4,
-    saturation: float = 0.2,
-    hue: float = 0.1,
-    shift: float = 0.0,
+    p: Share = 0.8,
+    brightness: NonNegative = 0.4,
+    contrast: NonNegative = 0.4,
+    saturation: NonNegative = 0.2,
+    hue: Share = 0.1,
+    shift: NonNegative = 0.0,
 ) -> jax.Array:
     """With probability p, `color_jitter` in one of all 24 orders; otherwise the image, bit for bit.
 
@@ -152,11 +153,11 @@ def random_color_jitter(
     return jnp.where(jax.random.bernoulli(keys[0], p), jittered, image)
 
 
-def random_grayscale(key: jax.Array, image: jax.Array, *, p: float) -> jax.Array:
+def random_grayscale(key: jax.Array, image: jax.Array, *, p: Share) -> jax.Array:
     """`grayscale` with probability p."""
     return jnp.where(jax.random.bernoulli(key, p), grayscale(image), image)
 
 
-def random_solarize(key: jax.Array, image: jax.Array, *, p: float, threshold: float = 0.5) -> jax.Array:
+def random_solarize(key: jax.Array, image: jax.Array, *, p: Share, threshold: Share = 0.5) -> jax.Array:
     """`solarize` with probability p."""
     return jnp.where(jax.random.bernoulli(key, p), solarize(image, threshold=threshold), image)

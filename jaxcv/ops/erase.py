@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.ops.geometry import Fill, random_fitting_box
+from jaxcv.ranges import Share
 
 
 def random_erase(
     key: jax.Array,
     image: jax.Array,
     *,
-    p: float = 0.5,
+    p: Share = 0.5,
     area: Sequence[float] = (0.02, 0.33),
     ratio: Sequence[float] = (0.3, 3.3),
     fill: Fill = 0.0,

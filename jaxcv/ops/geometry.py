@@ -6,14 +6,16 @@ Products are in full float32 (`Precision.HIGHEST`): they are a hundredth of a ne
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from jaxcv.errors import UserError
+from jaxcv.ranges import Count, Finite, Range, Share
 
 Size = int | Sequence[int]  # a side, or (height, width), in pixels
-Fill = float | Sequence[float] | jax.Array  # a number, or one for each channel
+Fill = Finite | Annotated[Sequence[float], Range(open="()")] | jax.Array  # a number, or one for each channel
 
 
 def _triangle(x: jax.Array) -> jax.Array:
@@ -28,22 +30,24 @@ def _keys(x: jax.Array) -> jax.Array:
     return jnp.where(x < 1.0, near, jnp.where(x < 2.0, far, 0.0))
 
 
+_POSITIVE = Range(0, open="(")
 _KERNELS = {"bilinear": _triangle, "bicubic": _keys}
 
 
 def check_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
     """(low, high) of the option `name`; UserError unless 0 < low <= high."""
+    if not (isinstance(limits, Sequence) and len(limits) == 2 and _POSITIVE.holds(limits) and limits[0] <= limits[1]):
+        raise UserError(f"{name} must be (low, high) with 0 < low <= high, not {limits}")
     low, high = limits
-    if not 0 < low <= high:
-        raise UserError(f"{name} must be (low, high) with 0 < low <= high, not {(low, high)}")
     return low, high
 
 
 def height_width(size: Size) -> tuple[int, int]:
     """(height, width) in pixels; UserError for one below 1."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise UserError(f"size must be at least 1 pixel, not {size}")
+    sides = (size, size) if isinstance(size, int) else size
+    if not (isinstance(sides, Sequence) and len(sides) == 2 and _POSITIVE.holds(sides)):
+        raise UserError(f"size must be a side or (height, width), at least 1 pixel, not {size}")
+    height, width = sides
     return height, width
 
 
@@ -174,7 +178,7 @@ def _window(length: int, start: jax.Array, size: int, mode: str) -> jax.Array:
     return (pixel[:, None] == jnp.arange(length)[None, :]).astype(jnp.float32)
 
 
-def random_pad_crop(key: jax.Array, image: jax.Array, *, size: Size, padding: int, mode: str = "zero") -> jax.Array:
+def random_pad_crop(key: jax.Array, image: jax.Array, *, size: Size, padding: Count, mode: str = "zero") -> jax.Array:
     """A crop of `size` anywhere in the image padded on each side, torchvision's `RandomCrop(size, padding)`.
 
     padding: pixels on each side.  mode: "zero", or "reflect", which mirrors the image without repeating the border.
@@ -193,6 +197,6 @@ def random_pad_crop(key: jax.Array, image: jax.Array, *, size: Size, padding: in
     return separable(image, _window(height, top, out_height, mode), _window(width, left, out_width, mode))
 
 
-def random_flip(key: jax.Array, image: jax.Array, *, p: float = 0.5) -> jax.Array:
+def random_flip(key: jax.Array, image: jax.Array, *, p: Share = 0.5) -> jax.Array:
     """Swaps left and right of any (h, w, c) array with probability p."""
     return jnp.where(jax.random.bernoulli(key, p), image[:, ::-1], image)

@@ -73,7 +73,7 @@ def make_joint_view(*, ignore: int, order: Sequence[str] = (*MOVES, *COLORS), **
     """
     moves = {name: _move(*both, ignore) for name, both in MOVES.items()}
     colors = {name: _recolor(op) for name, op in COLORS.items()}
-    chain = views.make_chain(moves | colors, order=order, options=ops)
+    chain = views.make_chain("augment", moves | colors, order=order, options=ops)
 
     def view(key: jax.Array, image: jax.Array, mask: jax.Array) -> Pair:
         return chain(key, (image, mask))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcv.errors import UserError
+from jaxcv.ranges import Positive, Share
 
 
 def _box(key: jax.Array, height: int, width: int, share: jax.Array) -> jax.Array:
@@ -28,10 +29,10 @@ def mixup_or_cutmix(
     image: jax.Array,
     target: jax.Array,
     *,
-    mixup_alpha: float = 0.8,
-    cutmix_alpha: float = 1.0,
-    switch_p: float = 0.5,
-    p: float = 1.0,
+    mixup_alpha: Positive = 0.8,
+    cutmix_alpha: Positive = 1.0,
+    switch_p: Share = 0.5,
+    p: Share = 1.0,
     per_image: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """With probability p, CutMix with probability `switch_p`, else mixup; lambda ~ Beta(alpha, alpha).

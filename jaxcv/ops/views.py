@@ -1,13 +1,13 @@
 """From a config's options to augmentations on the device: a view of an image, and the views of a batch."""
 
 import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 
 import jax
 import jax.numpy as jnp
 
-from jaxcv.config import nearest
+from jaxcv.config import check_options, nearest
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.ops.autoaugment import random_autoaugment, random_randaugment
 from jaxcv.ops.blur import random_gaussian_blur
@@ -46,25 +46,8 @@ OPS: dict[str, Callable] = {
 }
 
 
-def _check_names(what: str, names: Iterable[str], choices: Iterable[str]) -> None:
-    for name in names:
-        if name not in choices:
-            raise ConfigError(f"unknown {what} {name!r}: {nearest(name, list(choices))}")
-
-
-def _check_options(name: str, options: Mapping, function: Callable) -> None:
-    parameters = inspect.signature(function).parameters.values()
-    defaults = {x.name: x.default for x in parameters if x.kind is x.KEYWORD_ONLY}
-    _check_names(f"option of {name}", options, defaults)
-    for option, default in defaults.items():
-        if default is inspect.Parameter.empty and option not in options:
-            raise ConfigError(f"{name} needs the option {option!r}")
-    if not 0 <= options.get("p", 1) <= 1:
-        raise ConfigError(f"{name}.p must be a probability in [0, 1], not {options['p']}")
-
-
 def make_chain(
-    functions: Mapping[str, Callable], *, order: Sequence[str], options: Mapping[str, Mapping | None]
+    group: str, functions: Mapping[str, Callable], *, order: Sequence[str], options: Mapping[str, Mapping | None]
 ) -> Callable:
     """`chain(key, x) -> x`: the functions named in `order`, one after the other.
 
@@ -72,40 +55,51 @@ def make_chain(
     numbers of the others.
 
     Args:
-      functions: by name, functions `(key, x, **options) -> x`.
+      group: of the config, which has `order` and `options`.
+      functions: by name, functions `(key, x, *, **options) -> x`.
       order: names of functions.
       options: by name, the options of a function. Without any, or with p 0, the function is left out.
 
-    Raises: ConfigError for an unknown function or option, a missing option, a p outside [0, 1], and a function with
-      options that is not in the order exactly once.
+    Raises: ConfigError for an unknown function or option, a missing option, one outside of its range, and a function
+      with options that is not in the order exactly once; the chain raises it for what does not fit the image.
     """
-    used = {name: dict(chosen) for name, chosen in options.items() if chosen}
-    _check_names("op in order", order, functions)
-    _check_names("op", used, functions)
+    used = {name: chosen for name, chosen in options.items() if chosen}
+    for name in order:
+        if name not in functions:
+            raise ConfigError(f"config.{group}.order has {name!r}; {nearest(name, list(functions))}")
     for name, chosen in used.items():
-        _check_options(name, chosen, functions[name])
+        if name not in functions:
+            raise ConfigError(f"config.{group} has no key {name!r}; {nearest(name, list(functions))}")
+        if not hasattr(chosen, "items"):
+            raise ConfigError(f"config.{group}.{name}={chosen!r} must be a group of options.")
+        given = [x.name for x in signature(functions[name]).parameters.values() if x.kind is x.POSITIONAL_OR_KEYWORD]
+        check_options(functions[name], chosen, group=f"{group}.{name}", given=given)
         if (count := list(order).count(name)) != 1:
-            raise ConfigError(f"{name} has options, so order must hold it once, not {count} times")
+            raise ConfigError(f"config.{group}.{name} has options, so `order` must hold it once, not {count} times.")
     steps = [name for name in order if name in used and used[name].get("p", 1) > 0]
 
     def chain(key, x):
         for name in steps:
-            x = functions[name](stream(key, name), x, **used[name])
+            try:
+                x = functions[name](stream(key, name), x, **dict(used[name]))
+            except UserError as error:
+                raise ConfigError(f"config.{group}.{name}: {error}") from error
         return x
 
     return chain
 
 
-def make_view(*, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
+def make_view(group: str, /, *, order: Sequence[str] = tuple(OPS), **ops: Mapping | None) -> View:
     """A view of an image: the ops named in `order`, one after the other, as in `make_chain`, with its errors.
 
     Args:
+      group: of the config, which has the other arguments.
       order: names of `OPS`; by default all, in the order of `OPS`.
       **ops: by name, the options of that function of `OPS`; an op without options is left out.
 
     Returns: `view(key, image)`: (h, w, c) float32 in [0, 1] -> (h, w, c) float32, of the last size that an op sets.
     """
-    return make_chain(OPS, order=order, options=ops)
+    return make_chain(group, OPS, order=order, options=ops)
 
 
 def make_views(views: Mapping[str, View], *, mean: Sequence[float], std: Sequence[float]) -> Augment:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxcv.errors import UserError
 from jaxcv.ops.geometry import Fill, Size, check_range, height_width
+from jaxcv.ranges import NonNegative, Share
 
 
 def rotation(angle: float | jax.Array, height: float | jax.Array, width: float | jax.Array) -> jax.Array:
@@ -70,8 +71,8 @@ def random_rotation(
     key: jax.Array,
     image: jax.Array,
     *,
-    degrees: float,
-    p: float = 1.0,
+    degrees: NonNegative,
+    p: Share = 1.0,
     method: str = "nearest",
     fill: Fill = 0.0,
 ) -> jax.Array:
@@ -88,7 +89,7 @@ def random_scaled_crop(
     *,
     size: Size,
     factor: Sequence[float] = (0.5, 2.0),
-    degrees: float = 0.0,
+    degrees: NonNegative = 0.0,
     method: str = "bilinear",
     fill: Fill = 0.0,
 ) -> jax.Array:

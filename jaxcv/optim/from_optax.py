@@ -12,12 +12,16 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from jaxcv.config import call, nearest, part_names
+from jaxcv.config import call, check_value, nearest, part_names
 from jaxcv.errors import ConfigError
+from jaxcv.ranges import Decay, Finite, NonNegative
 from jaxcv.task import Schedule, Tree
 
 SHAPES = {"convolution": (3, 3, 2, 4), "dense": (4, 3), "bias": (3,)}
 EXAMPLE = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in SHAPES.items()}
+RANGES: dict[str, Any] = dict.fromkeys(("b1", "b2", "b3", "momentum", "decay"), Decay | None) | {
+    "eps": NonNegative
+}  # optax states none
 RATES, LENGTHS = ("init_value", "peak_value"), ("decay_steps", "transition_steps", "warmup_steps")
 
 
@@ -38,6 +42,8 @@ def optimizer_from_optax(
     unknown optimiser, and for one that needs more than a schedule, gradients and parameters.
     """
     function = _find_optimizer(name)
+    for key, value in options.items():
+        check_value(value, RANGES.get(key, Finite if isinstance(value, float) else None), f"config.optim.{name}.{key}")
     parameters = inspect.signature(function).parameters
     decay_key = next((key for key in ("weight_decay", "weight_decay_rate") if key in parameters), None)
     mask_key = next((key for key in ("mask", "weight_decay_mask") if key in parameters), None)

@@ -1,5 +1,7 @@
 """The one-cycle learning rate (Smith and Topin 2017, arXiv 1708.07120), as torch's OneCycleLR."""
 
+from typing import Literal
+
 import optax
 
 from jaxcv.errors import ConfigError
@@ -15,7 +17,7 @@ def schedule(
     pct_start: Share = 0.3,
     div_factor: Positive = 25.0,
     final_div_factor: Positive = 1e4,
-    anneal: str = "cosine",
+    anneal: Literal["cosine", "linear"] = "cosine",
 ) -> Schedule:
     """`lr` / `div_factor` -> `lr` -> `lr` / (`div_factor` `final_div_factor`) at the last step.
 
@@ -24,8 +26,6 @@ def schedule(
     """
     if warmup_steps:
         raise ConfigError("config.optim: one_cycle has a warm-up of its own; set the other to 0.")
-    if anneal not in ("cosine", "linear"):
-        raise ConfigError(f"config.optim.one_cycle.anneal={anneal!r} is unknown; it must be 'cosine' or 'linear'.")
     # The boundaries are torch's; optax's own one-cycle schedules peak and end a step later.
     peak, last = pct_start * total_steps - 1, total_steps - 1
     if not 0 < peak < last:

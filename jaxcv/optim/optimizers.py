@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcv.config import call, load_part, part_names
+from jaxcv.config import check_value, make_part, part_names
 from jaxcv.errors import ConfigError
 from jaxcv.optim.from_optax import optimizer_from_optax
 from jaxcv.optim.parameters import check_patterns, lookup, matches, not_bias_or_norm
+from jaxcv.ranges import NonNegative
 from jaxcv.task import Schedule, Tree
 
 
@@ -45,6 +46,8 @@ def make_optimizer(
     """
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in lr_multipliers):
         raise ConfigError('config.optim.lr_multipliers must be pairs, such as (("backbone.*", 0.1),).')
+    for pattern, factor in lr_multipliers:
+        check_value(factor, NonNegative, f"config.optim.lr_multipliers: the factor of {pattern!r}")
 
     def decayed(params: Tree) -> Tree:
         weights, excepted = not_bias_or_norm(params), matches(params, no_decay)
@@ -53,8 +56,8 @@ def make_optimizer(
     decay = optax.add_decayed_weights(weight_decay, decayed) if weight_decay else optax.identity()
     options = options or {}
     if name in part_names("optim", "optimizer"):
-        optimizer = load_part("optim", name, "optimizer", group="optim").optimizer
-        direction = call(optimizer, options, group=f"optim.{name}", schedule=schedule, decay=decay)
+        given = {"schedule": schedule, "decay": decay, "kind": optax.GradientTransformation}
+        direction = make_part("optim", name, "optimizer", options, group=f"optim.{name}", **given)
         steps = [direction, optax.scale_by_learning_rate(schedule)]
     else:
         mask = None if decay_all and not no_decay else decayed

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcv.config import call, duration, load_part, part_names
+from jaxcv.config import duration, make_part, part_names
 from jaxcv.errors import ConfigError
 from jaxcv.optim.from_optax import schedule_from_optax
 from jaxcv.task import Schedule
@@ -36,8 +36,8 @@ def make_schedule(
     group = f"optim.{name}"
     options = _in_steps(options or {}, group=group, steps_per_epoch=steps_per_epoch)
     if name in part_names("optim", "schedule"):
-        function = load_part("optim", name, "schedule", group="optim").schedule
-        schedule = call(function, options, group=group, lr=lr, total_steps=total_steps, warmup_steps=warmup_steps)
+        given = {"lr": lr, "total_steps": total_steps, "warmup_steps": warmup_steps, "kind": Schedule}
+        schedule = make_part("optim", name, "schedule", options, group=group, **given)
     else:
         schedule = schedule_from_optax(name, lr=lr, total_steps=total_steps, warmup_steps=warmup_steps, options=options)
     if not warmup_steps:

@@ -86,11 +86,12 @@ def group_bars(
     width = 0.8 / len(rows)
     colours = len(style.PALETTE)
     names = [style.cut(name, style.NAME, style.SMALL) for name in groups]
+    labels = [style.cut(name, 2 * style.NAME, style.LEGEND) for name in rows]
     tallest = max(style.text_width(name, style.SMALL) for name in names)
     with style.drawing(path, 7.0, 0.3 + lines * (1.6 + tallest)) as figure:
         for line, axes in enumerate(figure.subplots(lines, 1, sharey=True, squeeze=False)[:, 0]):
             part = range(line * per_line, min((line + 1) * per_line, len(groups)))
-            for i, (name, row) in enumerate(rows.items()):
+            for i, (label, row) in enumerate(zip(labels, rows.values())):
                 means, deviations = _means_and_deviations(row[:, part].T)
                 axes.bar(
                     np.arange(len(part)) + (i - (len(rows) - 1) / 2) * width,
@@ -102,7 +103,7 @@ def group_bars(
                     hatch=_HATCHES[i // colours % len(_HATCHES)],
                     edgecolor="white",
                     linewidth=0,
-                    label=name,
+                    label=label,
                 )
             vertical = tallest > 6.0 / per_line
             axes.set_xticks(range(len(part)), [names[group] for group in part], fontproperties=style.font(style.SMALL))
@@ -110,7 +111,7 @@ def group_bars(
             axes.grid(axis="x", visible=False)
             axes.set_xlim(-0.6, per_line - 0.4)
             style.label_metric(axes.yaxis, metric)
-        columns = style.legend_columns(list(rows), 6.5, style.LEGEND)
+        columns = style.legend_columns(labels, 6.5, style.LEGEND)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=columns)
 
 

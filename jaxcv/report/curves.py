@@ -1,6 +1,6 @@
 """Line charts over the step: all metrics of a run, its schedules, one metric of several runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 
@@ -12,18 +12,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcv.errors import DataError
 from jaxcv.report import style
-from jaxcv.store.log import series
 
 _SPLITS = {"train": style.PALETTE[0], "val": style.PALETTE[1], "test": style.PALETTE[2]}
 _LINES = ("-", "--", ":", "-.")
+_PARTS = 2000  # of a series, at most
 
 
-def curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
-    """Plots the metrics of a run (the rows of `read_metrics`) over the step, a panel for each metric.
+def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path) -> None:
+    """Plots the metrics of a run over the step, a panel for each metric.
 
-    A panel has a line for each split. A long series is faint, under its running mean. Keys under `time/` are left out.
+    series: "split/name" -> (steps, values), as `jaxcv.store.log.Series` reads them; keys under `time/` are left out.
+    A panel has a line for each split. A long series is faint, under its running mean; of a longer one than 2000 values,
+    which would take seconds to draw, as many equal parts are plotted, each by its minimum and maximum and by its mean.
     """
-    keys = sorted({key for row in rows for key in row if key != "step" and not key.startswith("time/")})
+    keys = sorted(key for key in series if not key.startswith("time/"))
     metrics: dict[str, dict[str, str]] = {}  # name -> split -> key
     for key in keys:
         split, name = key.split("/", 1) if "/" in key else ("", key)
@@ -36,7 +38,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
     count = len(metrics)
     columns = 2 if count in (2, 4) else min(3, count)
     lines = -(-count // columns)
-    last_step = max(1, *(row["step"] for row in rows))
+    last_step = max(1, *(int(steps.max()) for steps, _ in series.values()))
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02)
     with style.drawing(path, 3.0 * columns + 0.4, 2.1 * lines + 0.3, layout=layout) as figure:
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
@@ -46,7 +48,9 @@ def curves(rows: Sequence[Mapping[str, float]], path: str | Path) -> None:
             _step_axis(axes)
             axes.set_xlim(-0.02 * last_step, 1.02 * last_step)
             for split in sorted(metrics[name], key=_split_order):
-                _line(axes, *series(rows, metrics[name][split]), colours[split])
+                _line(axes, *series[metrics[name][split]], colours[split])
+            if not any(np.isfinite(series[key][1]).any() for key in metrics[name].values()):
+                axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
             style.label_metric(axes.yaxis, name)
         handles = [Line2D([], [], color=colours[split], label=split) for split in splits if split]
         if handles:
@@ -71,17 +75,18 @@ def compare_runs(
 ) -> None:
     """Plots one metric of several runs in one panel.
 
-    runs: name -> (steps, values), as `series` reads them. metric: such as "val/accuracy". over: what the steps are.
+    runs: name -> (steps, values), as in `curves`. metric: such as "val/accuracy". over: what the steps are.
     """
     if not any(len(steps) for steps, _ in runs.values()):
         raise DataError(f"{path} cannot be plotted: no run has logged {metric} yet.")
     with style.drawing(path, 5.5, 3.4) as figure:
         axes = figure.subplots()
-        columns = style.legend_columns(list(runs), 5.0, style.LEGEND)
+        labels = [style.cut(name, 2 * style.NAME, style.LEGEND) for name in runs]
+        columns = style.legend_columns(labels, 5.0, style.LEGEND)
         colours = len(style.PALETTE)
-        for i, (name, (steps, values)) in enumerate(runs.items()):
+        for i, (label, (steps, values)) in enumerate(zip(labels, runs.values())):
             dash = _LINES[i // colours % len(_LINES)]
-            _line(axes, np.asarray(steps), np.asarray(values), style.PALETTE[i % colours], dash=dash, label=name)
+            _line(axes, np.asarray(steps), np.asarray(values), style.PALETTE[i % colours], dash=dash, label=label)
         axes.margins(x=0.02)
         style.label_metric(axes.yaxis, metric)
         _step_axis(axes)
@@ -95,10 +100,34 @@ def _line(
     """Plots one series: with dots where it is short, faint under its running mean where it is long."""
     values = np.where(np.isfinite(values), values, np.nan)
     if len(values) >= 60:
-        axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.3, linestyle=dash)
+        axes.plot(*_extremes(steps, values), color=colour, linewidth=0.6, alpha=0.3, linestyle=dash)
+        steps, values = _means(steps), _means(values)
         values = _running_mean(values, len(values) // 20)
     marker = "o" if len(values) <= 25 else ""
     axes.plot(steps, values, color=colour, linestyle=dash, marker=marker, label=label)
+
+
+def _extremes(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a series that are the least or the greatest of their part."""
+    parts = _parts(values)
+    first = np.arange(len(parts)) * parts.shape[1]
+    least = np.where(np.isnan(parts), np.inf, parts).argmin(1)
+    greatest = np.where(np.isnan(parts), -np.inf, parts).argmax(1)
+    points = np.unique([first + least, first + greatest])
+    return steps[points], values[points]
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """The mean of the finite values in each part of a series; NaN where there is none."""
+    parts = _parts(values)
+    number = np.isfinite(parts).sum(1)
+    return np.where(number, np.nansum(parts, 1) / np.maximum(number, 1), np.nan)
+
+
+def _parts(values: np.ndarray) -> np.ndarray:
+    """A series in at most `_PARTS` rows of equal length, the last one filled up with NaN."""
+    length = -(-len(values) // _PARTS)
+    return np.pad(values.astype(float), (0, -len(values) % length), constant_values=np.nan).reshape(-1, length)
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.layout_engine import LayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -19,12 +20,16 @@ from jaxcv.store.files import write_atomic
 
 # Okabe & Ito, "Color Universal Design", for any common colour blindness; without their yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+# The second and later ones, where they are installed, have the characters that the first one lacks.
+_FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Microsoft YaHei", "PingFang SC", "Arial Unicode MS")
+FONTS = [name for name in _FONTS if name in fontManager.get_font_names()]
 DPI = 150
 SMALL = 7  # points
 NAME = 1.5  # inches at most for the name of a class or row
 LEGEND = 7.5  # points
 STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 _STYLE = {
+    "font.family": FONTS,
     "font.size": 8,
     "text.parse_math": False,  # a "$" in a class name is a "$"
     "axes.linewidth": 0.6,
@@ -80,12 +85,12 @@ def label_metric(axis: Axis, name: str) -> None:
 
 def words(name: str) -> str:
     """The name of a metric as people write it: "class_iou" is "class IoU"."""
-    return " ".join({"iou": "IoU", "miou": "mIoU"}.get(word, word) for word in name.split("_"))
+    return readable(" ".join({"iou": "IoU", "miou": "mIoU"}.get(word, word) for word in name.split("_")))
 
 
 def font(size: float) -> FontProperties:
     """The font of all figures; size in points."""
-    return FontProperties(family="DejaVu Sans", size=size)
+    return FontProperties(family=FONTS, size=size)
 
 
 def text_width(text: str, size: float) -> float:
@@ -106,8 +111,20 @@ def legend_columns(names: Sequence[str], width: float, size: float) -> int:
     return -(-len(names) // lines)
 
 
+@cache
+def _characters() -> frozenset[int]:
+    return frozenset[int]().union(*(get_font(findfont(name)).get_charmap() for name in FONTS))
+
+
+def readable(text: str) -> str:
+    """`text` on one line; a character that no font has, such as 猫, is shown as its number, "U+732B"."""
+    known = _characters()
+    return "".join(c if ord(c) in known else f"U+{ord(c):04X}" for c in " ".join(text.split()))
+
+
 def cut(text: str, width: float, size: float) -> str:
-    """`text`, shortened with an ellipsis to fit into `width` inches; size in points."""
+    """`text`, readable, and shortened with an ellipsis to fit into `width` inches; size in points."""
+    text = readable(text)
     if text_width(text, size) <= width:
         return text
     length = max((n for n in range(1, len(text)) if text_width(text[:n] + "…", size) <= width), default=1)

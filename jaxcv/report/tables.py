@@ -38,6 +38,14 @@ def statistics(values: Sequence[float | None] | np.ndarray) -> tuple[float, floa
     return mean, std, len(numbers)
 
 
+def wilson_interval(hits: int, count: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """The Wilson score interval of a share, `hits` of `count` > 0; z: the normal quantile, by default of 95 %."""
+    share = hits / count
+    middle = share + z**2 / (2 * count)
+    half = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return max(0.0, middle - half) / (1 + z**2 / count), min(1.0, (middle + half) / (1 + z**2 / count))
+
+
 def format_value(name: str, value: Cell) -> str:
     """The text of a metric's value: an accuracy, a fraction, in percent; an integer in full; another number with 4
     significant digits; a list of numbers as mean ± sample standard deviation, or as a number if it has one; None and an

@@ -5,18 +5,21 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxcv.data.report import inspect, lines
-from jaxcv.experiment import Experiment, augmented
+from jaxcv.experiment import Experiment
 from jaxcv.mesh import put
 from jaxcv.models.weights import check_rows, summarize
 from jaxcv.optim.parameters import digest, matches
+from jaxcv.prng import stream
 from jaxcv.report import figures
-from jaxcv.run.pretrained import fit_weights
+from jaxcv.run.pretrained import fit_weights, from_scratch
 from jaxcv.run.run import Run
+from jaxcv.settings import without_effect
 from jaxcv.step import TrainState
 from jaxcv.store.folder import Folder
-from jaxcv.store.manifest import manifest
+from jaxcv.store.manifest import identity, manifest
 from jaxcv.store.processes import is_first
 from jaxcv.task import Tree
 
@@ -42,11 +45,14 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
     with experiment.data.open_batches(start=0) as batches:
         batch = next(batches)
     state = experiment.compiled.init(put(experiment.mesh, batch), weights)
+    if scratch := "" if weights else from_scratch(run.config):
+        print(f"This run begins {scratch}.")
     if frozen := frozen_digest(run.experiment, state):
         print(f"Frozen parameters: sha256 {frozen}")
     if is_first():
         run.folder.write_config(json.loads(run.config.to_json()))
-        run.folder.write_manifest({**describe(experiment, run.folder), "frozen_sha256": frozen, "data_report": report})
+        facts = {"notes": notes(run), "frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
+        run.folder.write_manifest({**describe(experiment, run.folder), **facts})
         _plot_start(run, batch)
     return state
 
@@ -62,14 +68,28 @@ def frozen_digest(experiment: Experiment, state: TrainState) -> str:
     return digest(state.params, matches(state.params, patterns)) if patterns else ""
 
 
+def notes(run: Run) -> list[str]:
+    """What a user should know before the first step, a sentence each."""
+    return [*run.experiment.notes, *without_effect(run.config, run.chosen)]
+
+
 def describe(experiment: Experiment, folder: Folder) -> dict:
     """The manifest of a run that begins or resumes now."""
-    data = experiment.data
-    fingerprints = {split: source.info.fingerprint for split, source in data.sources.items()}
     devices = [f"{device.platform}:{device.device_kind}" for device in jax.devices()]
-    facts = manifest(seed=experiment.settings.general.seed, data=fingerprints, devices=devices, workdir=folder.path)
+    seed, data = experiment.settings.general.seed, fingerprints(experiment)
+    facts = manifest(seed=seed, data=data, devices=devices, workdir=folder.path)
     info = experiment.info._asdict()  # makes the network usable without the data
-    return {**facts, "info": info, "steps_per_epoch": data.steps_per_epoch}
+    return {**facts, "info": info, "steps_per_epoch": experiment.data.steps_per_epoch}
+
+
+def fingerprints(experiment: Experiment) -> dict[str, str]:
+    """Split -> the fingerprint of its data."""
+    return {split: source.info.fingerprint for split, source in experiment.data.sources.items()}
+
+
+def identity_of(config: ConfigDict, experiment: Experiment) -> str:
+    """The identity of the run of `config`, see `jaxcv.store.manifest`."""
+    return identity(json.loads(config.to_json()), fingerprints(experiment))
 
 
 def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np.ndarray]:
@@ -85,6 +105,23 @@ def pictures(experiment: Experiment, batch: dict, *, steps: int) -> dict[str, np
         for name, x in augmented(experiment, step, batch).items():
             rows[f"{name} {step}" if steps > 1 else name] = picture(x)
     return rows
+
+
+def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.ndarray]:
+    """What the network sees of `batch` at a step: "augmented", or a name for each view, images float in [0, 1] again;
+    of a data set of masks also "augmented mask", int (b, h, w)."""
+    if experiment.task.augment is None:
+        return {}
+    info = experiment.info
+    key = jax.random.fold_in(stream(jax.random.key(experiment.settings.general.seed), "train"), step)
+    views = jax.device_get(jax.jit(experiment.task.augment)(key, batch))
+    images = {name: view for name, view in views.items() if view.ndim == 4 and view.dtype.kind == "f"}
+    images = {"augmented" if name == "image" else name: view for name, view in images.items()}
+    # what has other channels than the data, a grey image of colours, is not normalised
+    images = {
+        name: view * info.std + info.mean if view.shape[-1] == len(info.std) else view for name, view in images.items()
+    }
+    return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})
 
 
 def _plot_start(run: Run, batch: dict) -> None:

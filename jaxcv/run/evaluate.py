@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxcv.contract import check_values
 from jaxcv.data.source import Source
 from jaxcv.evals.evaluator import Subject
 from jaxcv.evals.features import Features, fetch, make_extract
@@ -59,7 +60,9 @@ def make_evaluation(experiment: Experiment, should_stop: Callable[[], bool]) -> 
         evaluated = subject(state)
         metrics: dict[str, Any] = {}
         for name in names:
-            metrics |= experiment.evaluators[name](evaluated, splits)
+            values = experiment.evaluators[name](evaluated, splits)
+            check_values(values, splits, name)
+            metrics |= values
         arrays = {name: np.asarray(value) for name, value in metrics.items() if np.ndim(value)}
         return {name: float(value) for name, value in metrics.items() if name not in arrays}, arrays
 

@@ -14,6 +14,7 @@ from jaxcv.run.evaluate import Evaluation
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
 from jaxcv.store.folder import Folder
+from jaxcv.store.log import Series
 from jaxcv.store.processes import broadcast_from_first, is_first, wait
 
 
@@ -43,7 +44,7 @@ def finish(run: Run, evaluation: Evaluation, state: TrainState) -> dict[str, flo
 
 def _result(run: Run, state: TrainState, last: int, reported: int, values: Mapping[str, float]) -> dict:
     """What result.json holds: `values` of the test split, the logged ones of the validation split, and the classes."""
-    row = next(row for row in run.folder.read_metrics() if row["step"] == reported and is_evaluation(row))
+    row = next(row for row in run.folder.read_evaluations() if row["step"] == reported)
     values = {**values, **{name: value for name, value in row.items() if name.startswith("val/")}}
     classes = list(run.experiment.info.classes)
     result = {"step": last, "reported_step": reported, "values": values, "classes": classes}
@@ -54,19 +55,14 @@ def _result(run: Run, state: TrainState, last: int, reported: int, values: Mappi
     return result
 
 
-def is_evaluation(row: Mapping[str, float]) -> bool:
-    """Whether a line of the log comes from an evaluation."""
-    return any(name.startswith("val/") for name in row)
-
-
-def draw_curves(folder: Folder) -> None:
-    """Plots the log. Raises DataError where it is empty."""
-    figures.curves(folder.read_metrics(), folder.figures / "curves.png")
+def draw_curves(folder: Folder, series: Series) -> None:
+    """Plots the log, `series` of `folder`. Raises DataError where it is empty."""
+    figures.curves(series.read(), folder.figures / "curves.png")
 
 
 def _plot_end(run: Run, reported: int) -> None:
     """Plots the curves, and the task's own figures up to the step that is reported."""
-    draw_curves(run.folder)
+    draw_curves(run.folder, run.folder.series())
     draw, source = run.experiment.task.draw, run.experiment.data.examples
     if draw is None:
         return
@@ -83,10 +79,12 @@ def _plot_end(run: Run, reported: int) -> None:
 
 def _print_table(run: Run, result: Mapping) -> None:
     """Prints the results beside those of the untrained network, and of chance."""
-    untrained = next((row for row in run.folder.read_metrics() if row["step"] == 0), {})
+    untrained = next((row for row in run.folder.read_evaluations() if row["step"] == 0), {})
     title = f"{run.folder}: {result['step']} steps"
     if result["reported_step"] != result["step"]:
         title += f", the best after {result['reported_step']}"
+    if scratch := run.folder.read_manifest().get("from_scratch"):
+        title += f"; {scratch}"
     values, sources = result["values"], run.experiment.data.sources
     if sources["val"].info.fingerprint == sources["test"].info.fingerprint:
         title += "; val and test are the same images, shown as test"
@@ -100,10 +98,9 @@ def _print_table(run: Run, result: Mapping) -> None:
 
 
 def _chance(run: Run, values: Mapping[str, float]) -> dict[str, float]:
-    """What guessing gives: of classes, a random one; of pixels, always the training split's most frequent class."""
-    classes = run.experiment.info.classes
-    shares = {name: (5 if "top5" in name else 1) / len(classes) for name in values if classes}
-    chance = {name: min(share, 1.0) for name, share in shares.items() if name.endswith("accuracy")}
+    """What guessing gives, as the parts say; of pixels, always the training split's most frequent class."""
+    classes, known = run.experiment.info.classes, run.experiment.chance
+    chance = {name: known[metric] for name in values if (metric := name.partition("/")[2]) in known}
     pixels = run.folder.read_manifest().get("data_report", {}).get("train", {}).get("classes", {})
     confusion = run.folder.read_result_arrays().get("test/confusion")
     if run.experiment.info.palette and pixels and confusion is not None:

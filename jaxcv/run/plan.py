@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from jaxcv.config import duration, nearest
-from jaxcv.errors import ConfigError
+from jaxcv.config import duration
 from jaxcv.experiment import Experiment
 from jaxcv.report.progress import Progress
 from jaxcv.report.tables import lower_is_better
 from jaxcv.run.evaluate import Evaluation
-from jaxcv.run.finish import draw_curves, is_evaluation
+from jaxcv.run.finish import draw_curves
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
 from jaxcv.store.log import Log
@@ -59,15 +58,19 @@ class Evaluations:
 
     def __init__(self, run: Run, log: Log, plan: Plan, evaluation: Evaluation, progress: Progress):
         self._run, self._log, self._plan, self._evaluation, self._progress = run, log, plan, evaluation, progress
-        self._plot = at_most_every(CURVES_SECONDS, lambda: draw_curves(run.folder))
+        series = run.folder.series()
+        self._plot = at_most_every(CURVES_SECONDS, lambda: draw_curves(run.folder, series))
 
     def catch_up(self, step: int, state: TrainState) -> None:
         """Ranks the evaluations of a run that resumes at `step`, and evaluates `step` if a signal prevented that."""
-        done = {int(row["step"]): row for row in self._rows() if is_evaluation(row)}
+        done = {int(row["step"]): row for row in self._rows()}
         for evaluated, values in done.items():
             self._run.checkpoints.rank(evaluated, self._score(values))
         if broadcast_from_first(step not in done):
             self.evaluate(step, state)
+        if is_first() and self._run.experiment.task.predict:
+            for lost in sorted(self._plan.kept & set(done) - set(self._run.folder.example_steps())):
+                self._progress.say(f"{self._run.folder.examples}/{lost}.npz is missing: the figures lack step {lost}.")
 
     def evaluate(self, step: int, state: TrainState) -> None:
         """Runs the evaluators that are due at `step`."""
@@ -85,9 +88,6 @@ class Evaluations:
             if predictions:
                 run.folder.write_examples(step, predictions)
             self._plot()
-        best = run.experiment.best
-        if best and best not in values and len(names) == len(self._plan.periods):
-            raise ConfigError(f"config.eval.best={best!r} is no metric of this run; {nearest(best, list(values))}")
         run.checkpoints.rank(step, self._score(values))
 
     def out_of_patience(self, step: int) -> bool:
@@ -100,7 +100,7 @@ class Evaluations:
         return broadcast_from_first(bool(scores) and len(scores) - 1 - scores.index(max(scores)) >= patience)
 
     def _rows(self) -> list[dict[str, float]]:
-        return self._run.folder.read_metrics() if is_first() else []
+        return self._run.folder.read_evaluations() if is_first() else []
 
     def _score(self, values: Mapping[str, float]) -> float:
         """The metric config.eval.best, negated if it is a loss: higher is better. NaN where it is not measured."""

@@ -72,3 +72,9 @@ def fit_weights(
     `source` has them.
     """
     return match_torch(read_weights(source), experiment.compiled.network, allow=allow, fresh=fresh)
+
+
+def from_scratch(config: ConfigDict) -> str:
+    """Says that a config made for pretrained weights, as its init_allow or init_fresh shows, names none; else empty."""
+    meant = config.get("init_allow") or config.get("init_fresh")
+    return "from scratch: config.init_from is empty" if meant and not config.get("init_from") else ""

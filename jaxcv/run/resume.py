@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 
 from jaxcv.config import HARMLESS, changes
-from jaxcv.errors import UserError
-from jaxcv.run.begin import data_report, describe
+from jaxcv.errors import DataError, UserError
+from jaxcv.run.begin import data_report, describe, notes
 from jaxcv.run.run import Run
+from jaxcv.store.checkpoint import identities_in
+from jaxcv.store.log import Log
 from jaxcv.store.processes import is_first
 
 
@@ -32,10 +34,12 @@ def guard(run: Run) -> Callable[[], None]:
         if not is_first():
             return
         if different or data:
-            frozen = {name: old_manifest[name] for name in ("frozen_sha256",) if name in old_manifest}
+            began = {name: old_manifest[name] for name in ("frozen_sha256", "from_scratch") if name in old_manifest}
             folder.write_config(config, keep=True)
             report = data_report(run.experiment)
-            folder.write_manifest({**manifest, **frozen, "data_report": report}, keep=True)
+            overridden = sorted(identities_in(folder.checkpoints))  # the checkpoints of before stay the run's
+            facts = {**began, "notes": notes(run), "data_report": report, "overridden": overridden}
+            folder.write_manifest({**manifest, **facts}, keep=True)
         elif harmless:
             folder.write_config(config)
 
@@ -55,6 +59,23 @@ def guard(run: Run) -> Callable[[], None]:
             f"{folder} holds a run on other data (fingerprint of the split {data[0]}); restore the data, {remedy}"
         )
     return accept
+
+
+def resumed_log(run: Run, step: int | None) -> Log:
+    """The log of a run that resumes from `step` (None: begins). Raises UserError where it is not the one that was saved
+    with the checkpoint, unless `run.override` is true."""
+    if step is None:
+        return run.folder.open_log(step=-1)
+    try:
+        return run.folder.open_log(step=step, saved=run.checkpoints.saved_log(step))
+    except DataError as error:
+        if run.override:
+            print(f"Overridden: {error}")
+            return run.folder.open_log(step=step)
+        raise UserError(
+            f"{str(error).removesuffix('.')}, so curves, tables and the choice of the best would be wrong; restore the "
+            "file, or resume anyway with --override."
+        ) from None
 
 
 def made_with(manifest: Mapping) -> dict:

@@ -1,6 +1,6 @@
 """What the parts of a run share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -19,3 +19,4 @@ class Run(NamedTuple):
     checkpoints: Checkpoints
     should_stop: Callable[[], bool]  # whether a signal has come
     override: bool = False  # resume although config or data have changed
+    chosen: Collection[str] = ()  # the keys of the config that were set for this run

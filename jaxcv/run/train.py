@@ -1,27 +1,29 @@
 """The story of a run: begin or resume, train, evaluate, save, finish."""
 
+import ctypes
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from jaxcv.errors import DataError, UserError
-from jaxcv.experiment import Experiment, build, check_contract
+from jaxcv.contract import check_contract
+from jaxcv.errors import ConfigError, DataError, UserError
+from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
-from jaxcv.run.begin import begin, named_weights
+from jaxcv.run.begin import begin, identity_of, named_weights, notes
 from jaxcv.run.evaluate import Evaluation, make_evaluation
 from jaxcv.run.finish import draw_curves, finish
 from jaxcv.run.monitor import Monitor
 from jaxcv.run.plan import Evaluations, make_plan
-from jaxcv.run.resume import guard
+from jaxcv.run.resume import guard, resumed_log
 from jaxcv.run.run import Run
 from jaxcv.step import TrainState
-from jaxcv.store.checkpoint import KEPT, Checkpoints
+from jaxcv.store.checkpoint import KEPT, Checkpoints, steps_in
 from jaxcv.store.files import sync
 from jaxcv.store.folder import Folder
 from jaxcv.store.log import Log, no_log
@@ -31,34 +33,54 @@ from jaxcv.store.stop import Stopped, never
 from jaxcv.task import Tree
 
 
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Compiling takes most of a gigabyte, which glibc would keep for this process: in the end the system gets it."""
+    try:
+        yield
+    finally:
+        with suppress(OSError, AttributeError):  # there is another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+@memory_given_back()
 def run(
-    config: ConfigDict, workdir: str | os.PathLike, *, should_stop: Callable[[], bool] = never, override: bool = False
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    *,
+    should_stop: Callable[[], bool] = never,
+    override: bool = False,
+    chosen: Collection[str] = (),
 ) -> dict[str, float]:
     """Trains what `config` describes in `workdir`, from the latest checkpoint there if there is one.
 
     should_stop: whether the run should stop; it then saves, prints how to resume, and returns {}.  override: resumes
-    although config or data have changed. Returns the reported values. Raises UserError for mistakes of the user.
+    although config or data have changed.  chosen: keys that were set for this run ("optim.lr"): those without an effect
+    are told. Returns the reported values. Raises UserError for mistakes of the user.
     """
+    if "sweep" in config:
+        raise ConfigError(f"this config has a sweep of {len(config.sweep.rows)} rows; run them all with jaxcv sweep.")
     should_stop = should_stop if is_alone() else never  # several processes stop together: see `stop_at`
     folder = Folder(workdir)
-    with folder.report_full_disk(), ExitStack() as stack:
+    with folder.report_errors(), ExitStack() as stack:
         experiment = build(config)
         check_contract(experiment, name=config.task.name)
         if is_first():  # only now: a config that is refused leaves no folder behind
             stack.enter_context(folder.locked())
             folder.clean()
-        checkpoints = stack.enter_context(closing(Checkpoints(folder)))
-        run = Run(config, folder, experiment, checkpoints, should_stop, override)
+        checkpoints = stack.enter_context(closing(Checkpoints(folder, identity_of(config, experiment))))
+        run = Run(config, folder, experiment, checkpoints, should_stop, override, chosen)
         try:
             return _go(run)
         except Stopped:
             checkpoints.wait()
             step = checkpoints.latest()
             where = f"at step {step} of {experiment.data.total_steps}, which is saved"
-            print(f"Stopped {'before the first step' if step is None else where}. To go on: {command_line()}")
+            print(f"Stopped {'before the first step' if step is None else where}.")
+            print(f"To resume, run the same command again: {command_line()}")
             if is_first():
                 with suppress(DataError):  # nothing is logged yet
-                    draw_curves(folder)
+                    draw_curves(folder, folder.series())
             return {}
 
 
@@ -68,17 +90,18 @@ def start(config: ConfigDict, workdir: str | os.PathLike, experiment: Experiment
     Raises UserError where `workdir` holds a run already.
     """
     folder = Folder(workdir)
-    with folder.report_full_disk(), folder.locked(), closing(Checkpoints(folder)) as checkpoints:
-        if checkpoints.latest() is not None:
+    with folder.report_errors(), folder.locked():
+        if steps_in(folder.checkpoints):
             raise UserError(f"{folder} already holds a run; name another --workdir.")
-        checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
+        with closing(Checkpoints(folder, identity_of(config, experiment))) as checkpoints:
+            checkpoints.save(0, begin(Run(config, folder, experiment, checkpoints, never), weights))
 
 
 def _go(run: Run) -> dict[str, float]:
     """Begins or resumes, trains and finishes. Raises Stopped when the run should stop, once its state is saved."""
     if run.should_stop():
         raise Stopped
-    for note in run.experiment.notes:
+    for note in notes(run):
         print(note)
     checkpoints, abstract = run.checkpoints, run.experiment.compiled.abstract
     accept = guard(run) if broadcast_from_first(checkpoints.latest() is not None) else None
@@ -86,13 +109,16 @@ def _go(run: Run) -> dict[str, float]:
     step, state = checkpoints.restore(checkpoints.latest, abstract, otherwise=otherwise) or (None, None)
     if accept:
         accept()
+        if not run.override:  # which would have told other data
+            print("The data are unchanged since this run began.")
     if is_first():
         run.folder.truncate(step)
     checkpoints.check_space(abstract, saves=1 if step else KEPT + 1)
     if state is None:
         state = begin(run, named_weights(run))
+    print(f"Workdir: {run.folder}")
     evaluation = make_evaluation(run.experiment, run.should_stop)
-    with run.folder.open_log(step=-1 if step is None else step) if is_first() else no_log() as log:
+    with resumed_log(run, step) if is_first() else no_log() as log:
         state = _train(run, log, evaluation, state)
     return finish(run, evaluation, state)
 
@@ -132,7 +158,7 @@ def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> Tra
                 with progress.paused("saving"):
                     if is_first():
                         sync(run.folder.metrics)  # the log must reach the disk before the checkpoint
-                    checkpoints.save(step, state)
+                    checkpoints.save(step, state, log.digests())
                 if stopping or run.should_stop():
                     raise Stopped
         return state

@@ -4,11 +4,13 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
+from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,23 +19,30 @@ import orbax.checkpoint as ocp
 from jaxcv.errors import UserError
 from jaxcv.mesh import put_whole
 from jaxcv.store.digests import Damaged, by_name, check_arrays, check_config, make_record, read_json, read_record
-from jaxcv.store.files import sync
+from jaxcv.store.files import numbered, remove, sync
 from jaxcv.store.folder import FULL, Folder
+from jaxcv.store.log import UNKNOWN
 from jaxcv.store.processes import anywhere, broadcast_step_from_first, is_first, wait
 from jaxcv.task import Tree
 
+# Orbax warns of a file that it does not need: its checkpoints here have digests instead.
+getLogger("absl").addFilter(lambda record: "Metadata file does not exist" not in record.getMessage())
 KEPT = 3  # checkpoints: the latest two and the best
 
 
 class Checkpoints:
     """The states that a run has saved: the latest two, and the one with the best score."""
 
-    def __init__(self, folder: Folder):
-        self.folder = folder.checkpoints
+    def __init__(self, run: Folder, identity: str = ""):
+        """identity: of the run, which is saved with each state and compared when one is restored; empty: unknown."""
+        self.folder = run.checkpoints
+        self._run, self._identity = run, identity
         self._scores: dict[int, float] = {}
         self._saving: int | None = None  # the step that is being saved in the background
-        options = ocp.CheckpointManagerOptions(preservation_policy=_LatestAndBest(self._scores))
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stack = ExitStack()
+        self._for_orbax = self._stack.enter_context(_without_patterns(self.folder))
+        self._saver = self._stack.enter_context(ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler()))
 
     def rank(self, step: int, score: float | None) -> None:
         """Sets the score of `step`, for `best`: higher is better. NaN, infinities and step 0 are ignored."""
@@ -58,45 +67,58 @@ class Checkpoints:
         """
         while (step := broadcast_step_from_first(choose())) is not None:
             path, state, reason = self.folder / str(step), None, "another process cannot read it"
+            known = self._run.identities()
             try:
-                state = read_checkpoint(path, abstract)
+                state = read_checkpoint(path, abstract, known and {*known, self._identity})
             except Damaged as damage:
                 reason = str(damage)
             if not anywhere(state is None):
                 return step, state
             name = self._set_aside(path) if is_first() else ""
             wait(f"checkpoint {step} is set aside")
-            self._manager.reload()  # orbax caches the list of steps
             remaining = choose()
             then = otherwise if remaining is None else f"step {remaining} is used"
             print(f"Checkpoint {step} is damaged ({reason}) and was renamed {name}; {then}.", flush=True)
         return None
 
-    def save(self, step: int, state: Tree) -> None:
-        """Saves in the background; the arrays are copied before this returns. Raises UserError if the save fails."""
+    def save(self, step: int, state: Tree, log: Mapping = UNKNOWN) -> None:
+        """Saves in the background; the arrays are copied before this returns. Raises UserError if the save fails.
+
+        log: the digests of the log up to `step`, see `jaxcv.store.log.Log.digests`.
+        """
         self.wait()
         self.check_space(state, saves=1)
-        record = make_record(step, by_name(jax.device_get(state)))
+        record = make_record(step, by_name(jax.device_get(state)), run=self._identity, log=log)
         self._saving = step
         with self._save_errors():
             args = ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(record))
-            saved = self._manager.save(step, args=args, force=True)
-        if not saved:
-            raise RuntimeError(f"orbax did not save step {step}")
+            self._saver.save(self._for_orbax / str(step), args, force=True)
 
     def poll(self) -> None:
         """Checks the last save without waiting for it. Raises UserError if it has failed."""
-        if self._saving is not None and not self._manager.is_saving_in_progress():
+        with self._save_errors():
+            self._saver.check_for_errors()
+        if self._saving is not None and (self.folder / str(self._saving)).exists():  # it is named when it is complete
             self.wait()
 
     def wait(self) -> None:
-        """Waits until the last save is safely on disk. Raises UserError if it failed."""
+        """Waits until the last save is safely on disk, then removes what need not be kept. Raises UserError if the
+        save failed."""
         with self._save_errors():
-            self._manager.wait_until_finished()
-        if self._saving is not None:  # orbax does not sync its small files and folders
-            path, self._saving = self.folder / str(self._saving), None
-            for part in (*path.rglob("*"), path, self.folder):
-                sync(part)
+            self._saver.wait_until_finished()
+            if self._saving is not None:  # orbax does not sync its small files and folders
+                path = self.folder / str(self._saving)
+                for part in (*path.rglob("*"), path, self.folder):
+                    sync(part)
+        if self._saving is not None and is_first():
+            steps = steps_in(self.folder)
+            for step in {*steps} - {*steps[1 - KEPT :], _best(steps, self._scores)}:
+                remove(self.folder / str(step))
+        self._saving = None
+
+    def saved_log(self, step: int) -> dict:
+        """The digests of the log that were saved with `step`."""
+        return record_of(self.folder / str(step)).get("log", UNKNOWN)
 
     def check_space(self, state: Tree, *, saves: int) -> None:
         """Raises UserError unless the disk has room for `saves` more states like `state`, and a tenth more."""
@@ -113,7 +135,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._manager.close()
+            self._stack.close()
 
     @contextmanager
     def _save_errors(self) -> Iterator[None]:
@@ -122,10 +144,12 @@ class Checkpoints:
             yield
         except Exception as error:
             step, self._saving = self._saving, None
-            full = (os.strerror(number) for number in FULL if os.strerror(number) in str(error))
+            full = next((os.strerror(number) for number in FULL if os.strerror(number) in str(error)), None)
+            reason, remedy = full or _first_line(error), f"Make room in {self.folder.parent} and run" if full else "Run"
+            if not self.folder.is_dir():
+                reason = f"{self.folder} was removed during the run"
             raise UserError(
-                f"step {step} was NOT saved: {next(full, None) or _first_line(error)}; {self._last_good()}. "
-                f"Make room in {self.folder.parent} and run the same command again."
+                f"step {step} was NOT saved: {reason}; {self._last_good()}. {remedy} the same command again."
             ) from error
 
     def _last_good(self) -> str:
@@ -138,22 +162,26 @@ class Checkpoints:
         return name
 
 
-class _LatestAndBest(NamedTuple):
-    """Which checkpoints orbax keeps, as its `PreservationPolicy`."""
+@contextmanager
+def _without_patterns(path: Path) -> Iterator[Path]:
+    """`path`, or a link to it in a temporary folder: orbax takes whole paths for patterns where it looks for files."""
+    if not {*str(path)} & {*"[]*?\\"}:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / path.name
+        link.symlink_to(path)
+        yield link
 
-    scores: Mapping[int, float]
 
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        kept = {*sorted(steps)[1 - KEPT :], _best(steps, self.scores)}
-        return [step in kept for step in steps]
-
-
-def read_checkpoint(path: Path, abstract: Tree) -> Tree:
+def read_checkpoint(path: Path, abstract: Tree, identities: Collection[str]) -> Tree:
     """The state in the folder of a checkpoint, laid out as `abstract`. Raises Damaged, or UserError where the config's
-    state has other arrays."""
+    state has other arrays.
+
+    identities: of the run; a checkpoint with another one counts as damaged. Empty: they are not known.
+    """
     wanted = by_name(abstract)
-    check_config(record_of(path), wanted, path)
+    check_config(record_of(path, identities)["arrays"], wanted, path)
     arrays = by_name(_read(path))
     leaves = [put_whole(x.sharding, arrays[name]) for name, x in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
@@ -170,6 +198,7 @@ def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
         raise UserError(f"{run} has no checkpoint{which}; there are {', '.join(map(str, saved)) or 'none'}.")
     path = run.checkpoints / str(saved[-1] if step is None else step)
     try:
+        record_of(path, run.identities())
         return _read(path)
     except Damaged as damage:
         raise UserError(f"checkpoint {path} is damaged: {damage}.") from None
@@ -177,22 +206,34 @@ def restore_raw(run: Folder, step: int | None = None) -> dict[str, Any]:
 
 def steps_in(folder: Path) -> list[int]:
     """The saved steps in a folder of checkpoints, sorted: orbax names a checkpoint only when it is complete."""
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+    return list(numbered(folder))
+
+
+def identities_in(folder: Path) -> set[str]:
+    """The identities of the runs that have saved the checkpoints in a folder."""
+    found = set()
+    for step in steps_in(folder):
+        with suppress(Damaged, UserError):
+            found.add(record_of(folder / str(step)).get("run", ""))
+    return found - {""}
 
 
 def _best(steps: Sequence[int], scores: Mapping[int, float]) -> int | None:
     return max((step for step in steps if step in scores), key=lambda step: (scores[step], step), default=None)
 
 
-def record_of(path: Path) -> dict[str, list]:
-    """The record of a checkpoint. Raises Damaged, or UserError where the folder has no records at all."""
+def record_of(path: Path, identities: Collection[str] = ()) -> dict[str, Any]:
+    """The record of a checkpoint. Raises Damaged, also where it is of a run that is not one of `identities` (empty: any
+    run), or UserError where the folder has no records at all."""
     if not any(path.parent.glob("[0-9]*/record")):
         raise UserError(
             f"checkpoint {path} has no record of its arrays: an earlier version wrote it, or it is damaged; "
             "move it away, or name another --workdir."
         )
     record = read_record(path / "record" / "metadata", int(path.name))
-    return {_renamed(name): facts for name, facts in record.items()}
+    if identities and record.get("run") and record["run"] not in identities:
+        raise Damaged("it is that of a run with another config or other data")
+    return record | {"arrays": {_renamed(name): facts for name, facts in record["arrays"].items()}}
 
 
 def _renamed(name: str) -> str:
@@ -202,10 +243,11 @@ def _renamed(name: str) -> str:
 
 def _read(path: Path) -> dict[str, Tree]:
     """The state of a checkpoint as nested dictionaries and lists of numpy arrays, checked against its record."""
-    record, state = record_of(path), path / "state"
-    read_json(state / "_METADATA")  # orbax does not name the damaged file
+    record = record_of(path)
+    read_json(path / "state" / "_METADATA")  # orbax does not name the damaged file
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with _without_patterns(path) as folder, ocp.PyTreeCheckpointer() as checkpointer:
+            state = folder / "state"
             metadata = checkpointer.metadata(state).item_metadata
             if metadata is None:  # only restore says why
                 checkpointer.restore(state)
@@ -214,11 +256,11 @@ def _read(path: Path) -> dict[str, Tree]:
     except MemoryError:
         raise
     except Exception as error:  # a broken file can raise anything
-        files = re.findall(rf'"{re.escape(str(path))}/([^"]+)"', str(error).partition("[tensorstore_spec")[0])
+        files = re.findall(rf'"{re.escape(str(folder))}/([^"]+)"', str(error).partition("[tensorstore_spec")[0])
         what = f"{files[-1]} cannot be read" if files else f"state cannot be read: {_first_line(error)}"
         raise Damaged(what) from error
     tree = {_renamed(name): value for name, value in tree.items()}
-    check_arrays(by_name(tree), record)
+    check_arrays(by_name(tree), record["arrays"])
     return tree
 
 

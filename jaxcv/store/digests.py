@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxcv.errors import UserError
+from jaxcv.store.files import is_whole, sealed
 from jaxcv.task import Tree
 
 
@@ -32,21 +33,19 @@ def dotted(name: str) -> str:
     return name.replace("/", ".")
 
 
-def make_record(step: int, arrays: Mapping[str, np.ndarray]) -> dict:
-    """The record of `arrays`, for JSON: {"step", "arrays": {name: [dtype, shape, sha256]}, "sha256"}."""
-    body = {"step": step, "arrays": {name: _entry(array) for name, array in arrays.items()}}
-    return {**body, "sha256": _digest(body)}
+def make_record(step: int, arrays: Mapping[str, np.ndarray], **facts: Any) -> dict:
+    """The record of `arrays`, for JSON: {"step", "arrays": {name: [dtype, shape, sha256]}, **facts, "sha256"}."""
+    return sealed({"step": step, "arrays": {name: _entry(array) for name, array in arrays.items()}, **facts})
 
 
-def read_record(file: Path, step: int) -> dict[str, list]:
-    """The `arrays` of the record of `step` in `file`. Raises Damaged if it has changed since it was written."""
+def read_record(file: Path, step: int) -> dict[str, Any]:
+    """The record of `step` in `file`. Raises Damaged if it has changed since it was written."""
     record = read_json(file)
-    digest = record.pop("sha256", None) if isinstance(record, dict) else None
-    if digest is None or digest != _digest(record):
+    if not isinstance(record, dict) or not is_whole(record):
         raise Damaged(f"{file.parent.name}/{file.name} is not what was saved")
     if record["step"] != step:
         raise Damaged(f"it is that of step {record['step']}")
-    return record["arrays"]
+    return record
 
 
 def read_json(file: Path) -> Any:
@@ -92,7 +91,3 @@ def check_config(record: Mapping[str, list], wanted: Mapping[str, Any], path: Pa
 def _entry(array: np.ndarray) -> list:
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return [str(array.dtype), list(array.shape), hashlib.sha256(content.data).hexdigest()]
-
-
-def _digest(body: Mapping) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,7 @@ tensorboard/compat/proto/event.proto and summary.proto.
 
 import struct
 from collections.abc import Mapping
+from functools import cache
 
 
 def _crc_table() -> list[int]:
@@ -30,9 +31,14 @@ def _masked_crc(data: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
+@cache  # events of the same metrics have the same length
+def _header(length: int) -> bytes:
+    packed = struct.pack("<Q", length)
+    return packed + _masked_crc(packed)
+
+
 def _record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + _masked_crc(length) + data + _masked_crc(data)
+    return _header(len(data)) + data + _masked_crc(data)
 
 
 def _varint(value: int) -> bytes:

@@ -4,10 +4,16 @@ import io
 import json
 import math
 import os
+import re
+import shutil
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from jaxcv.errors import DataError
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
@@ -35,6 +41,21 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def remove(path: Path) -> None:
+    """Removes a file, a link, or a folder, of which a kill leaves no half under its name."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    shutil.rmtree(path.rename(path.with_name(f".{path.name}.tmp")))
+
+
+def numbered(folder: Path, suffix: str = "") -> dict[int, Path]:
+    """Step -> the entry of `folder` that is called by it and `suffix`, in order; others, such as 020, are left out."""
+    entries = {path.name.removesuffix(suffix): path for path in folder.glob(f"*{suffix}")}
+    steps = sorted(int(name) for name in entries if re.fullmatch("0|[1-9][0-9]*", name))
+    return {step: entries[str(step)] for step in steps}
+
+
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes named arrays atomically as a compressed .npz."""
     buffer = io.BytesIO()
@@ -43,9 +64,17 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays in a .npz, by name."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """The arrays in a .npz, by name. Raises DataError if it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except MemoryError:
+        raise
+    except Exception as error:  # a broken file can raise anything
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DataError(
+            f"{path} cannot be read ({reason}): restore or delete it, and run the same command again."
+        ) from error
 
 
 def write_json(path: str | Path, obj: object) -> None:
@@ -54,7 +83,23 @@ def write_json(path: str | Path, obj: object) -> None:
     write_atomic(path, f"{text}\n".encode())
 
 
-def plain(obj: object) -> object:
+def sealed(body: Mapping) -> dict:
+    """`body`, which is plain JSON, with its SHA-256."""
+    body = {name: value for name, value in body.items() if name != "sha256"}
+    return {**body, "sha256": json_digest(body)}
+
+
+def is_whole(content: Mapping) -> bool:
+    """Whether `content` is what `sealed` gave."""
+    return content == sealed(content)
+
+
+def json_digest(content: object) -> str:
+    """The SHA-256 of plain JSON, whatever the order of its keys."""
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def plain(obj: object) -> Any:
     """`obj` in the types of strict JSON: NaN, infinities and paths become strings, numpy values numbers and lists."""
     if isinstance(obj, Mapping):
         return {str(key): plain(value) for key, value in obj.items()}

@@ -12,7 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 import jaxcv
+from jaxcv.config import HARMLESS, flatten
 from jaxcv.machine import cpu
+from jaxcv.store.files import json_digest
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -39,6 +41,13 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
         "data": dict(data),
         "time": {"start": datetime.now(UTC).isoformat(timespec="seconds")},
     }
+
+
+def identity(config: Mapping, data: Mapping[str, str]) -> str:
+    """The SHA-256 of what makes a run's results: its config, but for keys without an effect, and its data's
+    fingerprints by split."""
+    values = {key: value for key, value in flatten(config).items() if key not in HARMLESS}
+    return json_digest({"config": values, "data": data})
 
 
 def program() -> list[str]:

@@ -25,7 +25,7 @@ def on_signals() -> Callable[[], bool]:
         for each in signals:  # the system's default also ends a process that is inside a library
             signal.signal(each, signal.SIG_DFL)
         # Not print: the signal may have interrupted one.
-        os.write(2, b"Stopping as soon as nothing is lost by it; once more to stop at once.\n")
+        os.write(2, b"Stopping after this step is saved; press Ctrl-C once more to stop at once.\n")
 
     for number in signals:
         signal.signal(number, handle)

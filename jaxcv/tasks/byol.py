@@ -7,7 +7,7 @@ model_state  = {"batch_stats": the online network's, "target": {"params", "batch
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import optax
 
 from jaxcv.config import call
-from jaxcv.errors import ConfigError
 from jaxcv.measure import losses, metrics
 from jaxcv.models.layers import BatchNorm, dense, float_dtype
 from jaxcv.ops.views import make_view, make_views
@@ -61,16 +60,16 @@ class Network(nn.Module):
         return upcast(projection), upcast(prediction)
 
 
-def make_decay(total_steps: int, *, tau: Share = 0.99, tau_schedule: str = "cosine") -> Schedule:
+def make_decay(
+    total_steps: int, *, tau: Share = 0.99, tau_schedule: Literal["cosine", "constant"] = "cosine"
+) -> Schedule:
     """Returns decay(step), the target's decay rate at update `step` (from 0).
 
     cosine: 1 - (1 - tau) (cos(pi step / total_steps) + 1) / 2, from `tau` to 1 (the paper, sec. 3.1); constant: `tau`.
     """
     if tau_schedule == "constant":
         return lambda step: jnp.full((), tau)
-    if tau_schedule == "cosine":
-        return lambda step: 1 - (1 - tau) * (jnp.cos(jnp.pi * step / total_steps) + 1) / 2
-    raise ConfigError(f"config.task.tau_schedule={tau_schedule!r} is unknown; choose cosine or constant.")
+    return lambda step: 1 - (1 - tau) * (jnp.cos(jnp.pi * step / total_steps) + 1) / 2
 
 
 def make(
@@ -80,9 +79,9 @@ def make(
     features: PositiveCount = 256,
     predictor: bool = True,
     head_norm: bool = True,
-    target_init: str = "separate",
+    target_init: Literal["separate", "copy"] = "separate",
     tau: Share = 0.99,
-    tau_schedule: str = "cosine",
+    tau_schedule: Literal["cosine", "constant"] = "cosine",
 ) -> Task:
     """BYOL of a backbone that maps images to (features, stages).
 
@@ -91,8 +90,6 @@ def make(
     removes the predictor, or the heads' BatchNorm, which makes BYOL collapse (the paper, sec. 5).  tau, tau_schedule:
     as of `make_decay`.
     """
-    if target_init not in ("separate", "copy"):
-        raise ConfigError(f"config.task.target_init={target_init!r} is unknown; choose separate or copy.")
     model = setup.make_model(None)
     augment = call(make_augment, setup.augment, group="augment", info=setup.info)
     predict = make_predict(model, setup.info, crop=setup.crop)
@@ -156,7 +153,7 @@ def make(
 
 def make_augment(info: Any, *, view1: Mapping, view2: Mapping) -> Augment:
     """augment(key, batch) -> batch with `view1` and `view2`, augmented and normalised, for `image`."""
-    views = {"view1": make_view(**view1), "view2": make_view(**view2)}
+    views = {"view1": make_view("augment.view1", **view1), "view2": make_view("augment.view2", **view2)}
     return make_views(views, mean=info.mean, std=info.std)
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcv.config import call
 from jaxcv.errors import ConfigError
 from jaxcv.measure import losses
 from jaxcv.ops.views import make_view, make_views
@@ -18,7 +17,7 @@ from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Batch, Metrics, Setup, Task, Tree
 from jaxcv.tasks.classify import make_predict
-from jaxcv.tasks.network import forward, make_init, upcast
+from jaxcv.tasks.network import check_outputs, forward, make_init, upcast
 
 BINS = 4096  # of logits from -LIMIT to LIMIT; those within a bin are one threshold
 LIMIT = 16.0
@@ -28,9 +27,7 @@ def make(setup: Setup) -> Task:
     """A classifier that trains on `labels`, uint8 (b, classes), by binary cross-entropy, averaged over the classes."""
     classes = len(setup.info.classes)
     model = setup.make_model(classes)
-    augment = make_views(
-        {"image": call(make_view, setup.augment, group="augment")}, mean=setup.info.mean, std=setup.info.std
-    )
+    augment = make_views({"image": make_view("augment", **setup.augment)}, mean=setup.info.mean, std=setup.info.std)
     classify = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss="sigmoid")
 
     def per_example(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -41,6 +38,7 @@ def make(setup: Setup) -> Task:
             lacks = f"the images of {setup.info.name} have none: set config.data.separator where a CSV has them"
             raise ConfigError(f"config.task.name='multilabel' needs several labels for an image, and {lacks}.")
         (logits, _), model_state = forward(model, params, model_state, augment(key, batch)["image"], key)
+        check_outputs(logits, classes)
         hit = (logits > 0) == (batch["labels"] > 0)
         return per_example(logits, batch["labels"]).mean(), (model_state, {"label_accuracy": hit.mean()})
 

@@ -1,5 +1,6 @@
 """What tasks share: a network's initial variables, its forward pass in training, and images as it sees them."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -34,9 +35,9 @@ def forward(model: nn.Module, params: Tree, model_state: Tree, image: jax.Array,
     return output, {"batch_stats": updated.get("batch_stats", {})}
 
 
-def check_outputs(logits: jax.Array, outputs: int) -> None:
-    """Raises ConfigError where the network has fewer outputs than the task needs."""
-    if logits.shape[-1] < outputs:
+def check_outputs(logits: jax.Array, outputs: int, *, fits: Callable[[int, int], bool] = operator.eq) -> None:
+    """Raises ConfigError where the network has not as many outputs as the task needs, or not at least (operator.ge)."""
+    if not fits(logits.shape[-1], outputs):
         raise ConfigError(
             f"the network has {logits.shape[-1]} outputs; with num_classes={outputs} it must have {outputs}."
         )

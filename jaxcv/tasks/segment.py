@@ -122,6 +122,8 @@ def make_task(
         mask = _check_size(batch["mask"], logits)
         mean = losses.weighted_mean(*loss_of_mask(logits, mask))
         if aux_weight:
+            if "aux" not in stages:
+                raise ConfigError(f"config.task.aux_weight={aux_weight} needs a network that has a stage 'aux'.")
             mean += aux_weight * losses.weighted_mean(*loss_of_mask(stages["aux"], mask))
         labelled = (mask >= 0) & (mask < classes)
         hits = (metrics.most_probable(logits) == mask) & labelled

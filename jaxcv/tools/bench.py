@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxcv.experiment import Experiment, build, check_contract
+from jaxcv.contract import check_contract
+from jaxcv.experiment import Experiment, build
 from jaxcv.run.evaluate import make_evaluation
 from jaxcv.run.train import read_ahead
 from jaxcv.step import TrainState

@@ -17,8 +17,8 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from jaxcv.config import HARMLESS
-from jaxcv.errors import ConfigError, UserError
+from jaxcv.config import HARMLESS, origin
+from jaxcv.errors import ConfigError, UserError, describe
 from jaxcv.store import manifest
 from jaxcv.store.folder import Folder
 from jaxcv.tools import configs
@@ -64,7 +64,7 @@ def run(
         file = _log_traceback(workdir, args)
         if file is None:
             raise
-        return fail(f"this is a bug: {type(error).__name__}, whose traceback is in {file}.")
+        return fail(f"{origin(error) or 'this is a bug'}: {describe(error)}, whose traceback is in {file}.")
     return 0
 
 

@@ -15,35 +15,38 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from jaxcv.config import nearest
+from jaxcv.config import TYPES, flatten, nearest
 from jaxcv.errors import ConfigError
 
 FOLDER = Path(str(files("jaxcv.configs")))  # configs/ of a checkout
 GET_CONFIG = re.compile(r"^(def get_config\(|get_config =)", re.MULTILINE)  # makes a file a config
 
 
-def load_config(name: str, overrides: Mapping[str, Any] | None = None, /, **more: Any) -> ConfigDict:
+def load_config(name: str | Path, overrides: Mapping[str, Any] | None = None, /, **more: Any) -> ConfigDict:
     """The config `name`, locked: no key can be added.
 
     name: a config of this package or the path of a file, followed by :VARIANT,... unless it is the default: "byol",
-    "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3}; top-level keys may also be
-    keywords: seed=1. Raises ConfigError for an unknown config, variant or key, naming the nearest, and for a value of
-    another type than the one it replaces. An option of a part that the config does not spell out can be set, too.
+    "byol:cifar10,small", "mine/byol.py:tiny". overrides: values by key, {"optim.lr": 1e-3} or {"optim": {"lr": 1e-3}},
+    which leaves the group's other keys as they are; top-level keys may also be keywords: seed=1. Raises ConfigError for
+    an unknown config, variant or key, naming the nearest, and for a value of another type than the one it replaces. An
+    option of a part that the config does not spell out can be set, too; a duration in steps, NAME_steps, takes the
+    place of NAME_epochs, and the other way round.
     """
-    config = _read(name)
-    values = {**(overrides or {}), **more}
+    if not isinstance(name, str | Path):
+        raise ConfigError(f"a config is named by text or a path, as in load_config('byol:tiny'), not by {name!r}.")
+    config = _read(str(name))
+    values = {key: value for key, value in flatten({**(overrides or {}), **more}).items() if value != {}}
     _add_options(config, {key: f"config.{key}" for key in values})
     for key, value in values.items():
         try:
             config.update_from_flattened_dict({key: value})
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"config.{key}={value!r} does not fit: {error}.") from error
+            raise _misfit(config, key, f"config.{key}={value!r}") from error
     return config
 
 
 def override(config: ConfigDict, overrides: Sequence[tuple[str, str | None]]) -> None:
     """Sets (key, text) pairs of the command line; None sets a bool to True. Raises ConfigError like `load_config`."""
-    arguments = []
     names = [(key, text) for key, text in overrides if key.endswith((".name", ".names", "optim.schedule"))]
     if names and len(names) < len(overrides):  # they decide which other keys there are
         override(config, names)
@@ -53,13 +56,12 @@ def override(config: ConfigDict, overrides: Sequence[tuple[str, str | None]]) ->
         old = _get(config, key)
         if text is None and not isinstance(old, bool):
             raise ConfigError(f"{flag} needs a value, as in {flag}={old}.")
-        arguments.append(f"{flag}={'True' if text is None else text}")
-    flag_values = flags.FlagValues()
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=flag_values, sys_argv=arguments)
-        flag_values(["", *arguments])
-    except (flags.Error, TypeError, ValueError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        argument, flag_values = f"{flag}={'True' if text is None else text}", flags.FlagValues()
+        try:
+            config_flags.DEFINE_config_dict("config", config, flag_values=flag_values, sys_argv=[argument])
+            flag_values(["", argument])
+        except (flags.Error, TypeError, ValueError) as error:
+            raise _misfit(config, key, argument) from error
 
 
 def available() -> dict[str, str]:
@@ -76,15 +78,16 @@ def split(name: str) -> tuple[str, str]:
 
 def find(file: str) -> Path:
     """The config file of a name or a path. Raises ConfigError if it does not exist."""
-    names = list(available())
-    if Path(file).name == file and not file.endswith(".py"):
-        if file not in names:
-            hint = f"did you mean '{file}.py'?" if Path(f"{file}.py").is_file() else nearest(file, names)
-            raise ConfigError(f"there is no config {file!r}; {hint}")
+    names, path = list(available()), Path(file)
+    if file in names:
         return FOLDER / f"{file}.py"
-    path = Path(file)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise ConfigError(f"--config={file} is a folder; name a config ({', '.join(names)}) or the file of one.")
+    if path.name == file and path.suffix != ".py":
+        hint = f"did you mean '{file}.py'?" if Path(f"{file}.py").is_file() else nearest(file, names)
+        raise ConfigError(f"there is no config {file!r}; {hint}")
     if path.stem in names:
         hint = f"this package's own is --config={path.stem}."
     else:
@@ -132,6 +135,8 @@ def _read(name: str) -> ConfigDict:
     module = _run(file, path)
     if "get_config" not in module:
         raise ConfigError(f"{file} has no function get_config; a config file has one, which returns a ConfigDict.")
+    if ":" in variant:
+        raise ConfigError(f"variants are joined by commas; write --config={file}:{variant.replace(':', ',')}.")
     if variant and not inspect.signature(module["get_config"]).parameters:
         raise ConfigError(f"{file} has no variants; write --config={file}.")
     variants = list(module.get("VARIANTS", ()))
@@ -168,6 +173,17 @@ def _get(config: ConfigDict, key: str) -> Any:
     return value
 
 
+def _misfit(config: ConfigDict, key: str, written: str) -> ConfigError:
+    """The error of a value of the wrong type. written: key and value as the user has written them."""
+    group, _, name = key.rpartition(".")
+    place = _get(config, group) if group else config
+    if isinstance(place[name], ConfigDict):
+        first = next((each for each, value in place[name].items() if not isinstance(value, ConfigDict)), "KEY")
+        return ConfigError(f"{written}: config.{key} is a group of keys; set them one by one, as in {key}.{first}.")
+    kind = TYPES.get(place.get_type(name), "a tuple, such as ('a', 'b')")
+    return ConfigError(f"{written} must be {kind}; it is {place[name]!r} now.")
+
+
 def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
     """Adds those of `keys` that the config does not spell out, with the defaults of the parts whose options they are.
 
@@ -191,6 +207,9 @@ def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
                     place[each] = ConfigDict()
                 place = place[each]
             place[name] = placeholder(kind) if default in (None, REQUIRED) else default
+            other = name.replace("_steps", "_epochs") if "_steps" in name else name.replace("_epochs", "_steps")
+            if other != name and other in place and f"{group}.{other}" not in keys:
+                del place[other]  # a duration in steps takes the place of that in epochs
 
 
 def _suggestion(key: tuple[str, ...], known: Sequence[tuple[str, ...]]) -> str:

@@ -21,14 +21,14 @@ def make_parser(doc: str) -> ArgumentParser:
         allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("-h", "--help", action="store_true", help="print this help, or that of --config")
+    parser.add_argument("-h", "--help", action="store_true", help="print this help")
     parser.add_argument("--version", action="store_true", help="print versions")
     return parser
 
 
 def config(parser: ArgumentParser) -> None:
     """Adds --config=NAME[:VARIANT,...], and with it --config.KEY=VALUE and --print_config."""
-    text(parser, "--config", "NAME[:VARIANT,...]", "config by name, or the path of a config file")
+    text(parser, "--config", "NAME[:VARIANT,...]", "config by name, or path of a config file; --help explains it, too")
     parser.add_argument(f"{KEY}KEY", dest=SUPPRESS, metavar="VALUE", help="new value for a key of the config")
     switch(parser, "--print_config", "print the config with all its values as JSON and do nothing else")
 
@@ -46,7 +46,7 @@ def integer(parser: ArgumentParser, name: str, default: int | None, help: str, *
             if at_least is None or int(text) >= at_least:
                 return int(text)
         bound = "" if at_least is None else f", {at_least} or more"
-        raise ArgumentTypeError(f"{text!r} must be a whole number{bound}")
+        raise ArgumentTypeError(f"={text} must be a whole number{bound}")
 
     parser.add_argument(name, type=convert, default=default, metavar="N", help=_with_default(help, default))
 
@@ -56,7 +56,7 @@ def switch(parser: ArgumentParser, name: str, help: str) -> None:
 
     def convert(text: str) -> bool:
         if text.lower() not in ("true", "false"):
-            raise ArgumentTypeError(f"{text!r} must be True or False")
+            raise ArgumentTypeError(f"={text} must be True or False")
         return text.lower() == "true"
 
     parser.add_argument(name, nargs="?", const=True, default=False, type=convert, metavar="True", help=help)
@@ -71,13 +71,16 @@ def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
     try:
         args, unknown = parser.parse_known_args(others)
     except ArgumentError as error:
-        raise UserError(f"{error}.") from None
+        message = f"{error.argument_name} {error.message}.".replace(" =", "=")
+        raise UserError(message.replace("expected one argument", "needs a value")) from None
     if "config" not in args:
         unknown += [KEY + key for key, _ in overrides]
     if unknown and not args.help:
-        flag = unknown[0].partition("=")[0]
-        if not flag.startswith("-"):
-            raise UserError(f"{flag!r} is no flag; flags look like --name=value.")
+        word, flag = unknown[0], unknown[0].partition("=")[0]
+        if not word.startswith("-"):
+            start = "--" if "=" in word else "--config=" if getattr(args, "config", None) == "" else ""
+            hint = f"write {start}{word}" if start else "flags look like --name=value"
+            raise UserError(f"{word!r} is no flag; {hint}.")
         names = [name for action in parser._actions for name in action.option_strings]
         raise UserError(f"there is no flag {flag}; {nearest('--' + flag.lstrip('-'), names)}")
     args.overrides = overrides
@@ -92,12 +95,18 @@ def _take_overrides(arguments: Sequence[str]) -> tuple[list[tuple[str, str | Non
         argument = rest.pop(0)
         key, equals, text = argument.removeprefix(KEY).partition("=")
         if not argument.startswith(KEY):
-            others.append(argument)
+            others.append(_with_underscores(argument))
         elif equals:
             overrides.append((key, text))
         else:
             overrides.append((key, rest.pop(0) if rest and not rest[0].startswith("--") else None))
     return overrides, others
+
+
+def _with_underscores(argument: str) -> str:
+    """--dry_run for --dry-run: both are accepted."""
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 def _with_default(help: str, default: str | int | None) -> str:

@@ -26,6 +26,9 @@ def part_options(config: ConfigDict) -> dict[str, tuple[Any, type]]:
             whole = inspect.isclass(function) or function.__module__.startswith("optax")
             if (whole or parameter.kind is parameter.KEYWORD_ONLY) and name not in GIVEN:
                 found[f"{group}.{name}" if group else name] = (parameter.default, _type(parameter))
+                if group == f"optim.{config.optim.get('schedule')}" and name.endswith("_steps"):
+                    kind = tuple if _type(parameter) is tuple else float
+                    found[f"{group}.{name.removesuffix('_steps')}_epochs"] = (REQUIRED, kind)
     return found
 
 

@@ -1,13 +1,14 @@
 """A sweep: a run for every row of config.sweep and every seed, and the table of their results."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
 
-from jaxcv.config import require
+from jaxcv.config import HARMLESS, changes, require
 from jaxcv.errors import ConfigError, UserError
 from jaxcv.report import sweeps
 from jaxcv.run import train
@@ -18,7 +19,8 @@ from jaxcv.store.stop import never
 def run(config: ConfigDict, workdir: Path, *, should_stop: Callable[[], bool] = never) -> None:
     """Trains the runs that are not finished, row by row and seed by seed, and writes the table after each row.
 
-    should_stop: whether to stop. Raises UserError at the end if runs have failed; the others are finished first.
+    should_stop: whether to stop. Raises UserError at the start if a run in `workdir` is of another config, and at the
+    end if runs have failed; the others are finished first.
     """
     require(config, "sweep.rows", "sweep.seeds", "sweep.metrics", "sweep.reference")
     rows, seeds = config.sweep.rows, config.sweep.seeds
@@ -26,6 +28,7 @@ def run(config: ConfigDict, workdir: Path, *, should_stop: Callable[[], bool] = 
     if len(set(names)) != len(names) or not all(names):
         raise ConfigError(f"config.sweep.rows must have names, all different, not {names}.")
     configs = {(row["name"], seed): resolve(config, row, seed) for row in rows for seed in seeds}
+    refuse_stale({Folder(workdir / name / str(seed)): one for (name, seed), one in configs.items()})
     failed = []
     for name in names:
         for seed in seeds:
@@ -59,6 +62,22 @@ def resolve(config: ConfigDict, row: ConfigDict, seed: int) -> ConfigDict:
     return resolved
 
 
+def refuse_stale(configs: Mapping[Folder, ConfigDict]) -> None:
+    """Raises UserError if a folder holds a run of another config than its own, but for keys that change no result."""
+    stale = {}
+    for folder, config in configs.items():
+        if folder.config.exists() or folder.read_result():
+            stale[folder] = changes(folder.read_config(), json.loads(config.to_json()), but=HARMLESS)
+    stale = {folder: lines for folder, lines in stale.items() if lines}
+    if stale:
+        folder, (line, *more) = next(iter(stale.items()))
+        differs = f"{line} and {len(more)} more" if more else line
+        raise UserError(
+            f"{folder} holds a run of another config ({differs}); name another --workdir, or delete what is stale to "
+            f"train it again: {', '.join(map(str, stale))}."
+        )
+
+
 def write(config: ConfigDict, workdir: Path) -> None:
     """Writes tables and figures of the finished runs."""
     sweep = config.sweep
@@ -70,6 +89,8 @@ def write(config: ConfigDict, workdir: Path) -> None:
         if result := folder.read_result():
             results[name].append(result | {"arrays": folder.read_result_arrays()})
             evaluated[name].append(_by_epoch(folder, metric))
+    if not any(results.values()):
+        return  # all were refused, and a refused run leaves nothing
     classes: list[str] = next((result["classes"] for runs in results.values() for result in runs), [])
     sweeps.write(results, workdir, metrics=sweep.metrics, reference=dict(sweep.reference), classes=classes)
     sweeps.write_epochs(evaluated, workdir, metric=metric, epochs=sweep.get("epochs", ()))

@@ -62,7 +62,7 @@ def verify(workdir: str | Path, *, count: int) -> Report:
 def _check(folder: Folder, experiment: Experiment, step: int, count: int, logged: Mapping) -> dict:
     """The row of the checkpoint of `step`."""
     try:
-        state = read_checkpoint(folder.checkpoints / str(step), experiment.compiled.abstract)
+        state = read_checkpoint(folder.checkpoints / str(step), experiment.compiled.abstract, folder.identities())
     except Damaged as damage:
         return {"arrays": "damaged", "steps compared": 0, "outcome": str(damage)}
     compared, outcome = _rerun(folder, experiment, state, count, logged) if count else (0, "")
@@ -94,7 +94,7 @@ def _compare(folder: Folder, step: int, state: TrainState, metrics: Mapping, lin
     path = folder.checkpoints / str(step)
     if path.exists():
         with suppress(Damaged):  # reported in its own row
-            saved, here = record_of(path), make_record(step, by_name(jax.device_get(state)))["arrays"]
+            saved, here = record_of(path)["arrays"], make_record(step, by_name(jax.device_get(state)))["arrays"]
             different = [name for name in saved if here.get(name) != saved[name]]
             return f"step {step}: {dotted(different[0])} is not what was saved" if different else ""
     return ""
