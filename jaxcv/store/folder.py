@@ -49,9 +49,9 @@ class Folder:
         Raises UserError if the folder cannot be created or written to, or if another run has locked it. Where files
         cannot be locked, this is said.
         """
-        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
-        before = {*self.path.glob("*")}
         try:
+            missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+            before = {*self.path.glob("*")}
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             file = self._lock.open("a+")
         except OSError as error:
