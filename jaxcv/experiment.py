@@ -106,7 +106,6 @@ def build_data(options: Mapping[str, Any], settings: Settings, mesh: Mesh) -> Da
     """The data set of config.data with its own `options`, in the batches of config.train and config.eval."""
     seed, reading, train, evaluation = settings.general.seed, settings.reading, settings.train, settings.eval
     check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
-    check_batch_size(mesh, evaluation.batch_size, key="eval.batch_size")
     module = load_part("data", reading.name, "source", group="data")
     sources = {}
     for split in SPLITS:
@@ -142,8 +141,9 @@ def build_data(options: Mapping[str, Any], settings: Settings, mesh: Mesh) -> Da
 
     def batches_once(source: Any) -> Iterator[dict]:
         """This process's rows of all batches of a source, in order."""
-        rows = local_rows(mesh, evaluation.batch_size)
-        return eval_batches(source, batch_size=evaluation.batch_size, rows=rows)
+        size = evaluation.batch_size
+        rows = local_rows(mesh, -(-size // mesh.size) * mesh.size)
+        return eval_batches(source, batch_size=size, multiple=mesh.size, rows=rows)
 
     return Data(
         sources=sources,
