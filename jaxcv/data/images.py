@@ -56,7 +56,7 @@ def check_8_bits(image: Image.Image) -> None:
 
 
 def open_image(
-    path: Path, formats: Sequence[str] = FORMATS, *, check: Callable[[Image.Image], None] = check_8_bits
+    path: Path, formats: tuple[str, ...] = FORMATS, *, check: Callable[[Image.Image], None] = check_8_bits
 ) -> Image.Image:
     """The image at `path`, whole and upright, in its own mode; of an animation the first frame.
 
