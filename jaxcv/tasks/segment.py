@@ -186,7 +186,7 @@ def draw(results: Results, folder: Path) -> None:
     images, names = results.batch["image"][:_MOST], results.names[:_MOST]
     looks = {"classes": info.classes, "palette": info.palette, "ignore": info.ignore}
     figures.mask_panels(images, folder / "masks.png", masks=truth | predictions, names=names, **looks)
-    figures.overlay_panels(images, folder / "overlays.png", masks=truth | last, names=names, **looks)
+    figures.mask_panels(images, folder / "overlays.png", masks=truth | last, names=names, alpha=0.5, **looks)
 
 
 def _check_size(mask: jax.Array, logits: jax.Array) -> jax.Array:
