@@ -18,7 +18,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcv.tools import command, flags
+try:
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:

@@ -16,8 +16,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jaxcv.errors import ConfigError
-from jaxcv.tools import command, flags
+try:
+    from jaxcv.errors import ConfigError
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:
