@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ml_collections import ConfigDict
-
 try:
+    from ml_collections import ConfigDict
+
     from jaxcv.tools import command, flags
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")

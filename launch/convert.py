@@ -12,9 +12,9 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
 try:
+    from ml_collections import ConfigDict
+
     from jaxcv.errors import UserError
     from jaxcv.tools import command, flags
 except ModuleNotFoundError as error:

@@ -14,9 +14,9 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from typing import Any
 
-from ml_collections import ConfigDict
-
 try:
+    from ml_collections import ConfigDict
+
     from jaxcv.errors import ConfigError
     from jaxcv.tools import command, flags
 except ModuleNotFoundError as error:
