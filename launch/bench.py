@@ -16,9 +16,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ml_collections import ConfigDict
+try:
+    from ml_collections import ConfigDict
 
-from jaxcv.tools import command, flags
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:

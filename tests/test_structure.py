@@ -67,7 +67,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "__main__": {"store", "tools"},
     "tools": {
         *("absl", "flax", "jax", "ml_collections", "numpy", "optax"),
-        *("experiment", "models", "predict", "report", "run", "store"),
+        *("experiment", "models", "optim", "predict", "report", "run", "store"),
     },
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))

@@ -113,6 +113,8 @@ def make_task(
 ) -> Task:
     """The task of `make` on images that `augment` prepares in training and `prepare` in evaluation."""
     classes = len(setup.info.classes)
+    if classes < 2:
+        raise ConfigError(f"{setup.info.name} has {classes} class; segmentation needs two, such as ground and object.")
     model = setup.make_model(classes)
 
     def loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
