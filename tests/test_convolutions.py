@@ -1,7 +1,5 @@
 """Convolutions in every form are XLA's, value and gradients, and the forms are those of the shape and the device."""
 
-from argparse import Namespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +8,9 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from goldens.parity import uniform
-from jaxcv.errors import UserError
-from jaxcv.launch import bench
 from jaxcv.models import convolutions, layers
 from jaxcv.models.convolutions import Forms, Window
+from jaxcv.tools import bench_convolutions
 
 DENSE = Forms(convolutions.dense, convolutions.dense_input_gradient, convolutions.dense_kernel_gradient)
 PATCHES = Forms(convolutions.xla, convolutions.col2im, convolutions.scanned_kernel_gradient)
@@ -178,11 +175,9 @@ def test_a_batch_on_four_devices(module, monkeypatch):
 
 def test_bench_times_the_forms_that_are_not_xlas(monkeypatch, capsys):
     shapes = ((2, 1, 1, 4, 3, 3, 1, 1), (2, 4, 4, 3, 3, 3, 1, 1))  # the second has XLA's own forms
-    monkeypatch.setattr(bench, "CONVOLUTIONS", shapes)
-    bench.measure_convolutions()
+    monkeypatch.setattr(bench_convolutions, "CONVOLUTIONS", shapes)
+    bench_convolutions.measure_convolutions()
     _, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
     assert [(row[0], row[-1]) for row in rows] == [("2x1x1x4", "dense"), ("2x1x1x4", "dense_input_gradient")]
     for row in rows:
         assert abs(float(row[4]) / float(row[3]) - float(row[5])) < 0.02 * float(row[5]) + 0.5
-    with pytest.raises(UserError, match="leave out --config and --json"):
-        bench.bench(Namespace(convolutions=True, config="byol", json=""))

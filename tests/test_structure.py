@@ -70,7 +70,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "__main__": {"store", "tools"},
     "tools": {
         *("absl", "flax", "jax", "ml_collections", "numpy", "optax", "torch"),  # torch for bench, if there
-        *("contract", "experiment", "models", "predict", "report", "run", "store", "xla"),
+        *("contract", "experiment", "models", "optim", "predict", "report", "run", "store", "xla"),
     },
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))

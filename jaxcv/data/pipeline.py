@@ -108,19 +108,18 @@ def train_batches(
 
 
 def eval_batches(
-    source: Source, *, batch_size: int, multiple: int = 1, threads: int = THREADS, rows: Rows = ALL
+    source: Source, *, batch_size: int, filled: int = 0, threads: int = THREADS, rows: Rows = ALL
 ) -> Batches:
     """Every example once, in order: ceil(len(source) / batch_size) full batches.
 
-    Each is filled up to a multiple of `multiple` rows, the number of devices. "valid" float32 (b,) is 1 for an example
-    and 0 for a row that fills up, a copy of another example. `rows` as of `train_batches`: every process yields the
-    same number of batches.
+    Each has `filled` rows, if that is more. "valid" float32 (b,) is 1 for an example and 0 for a row that fills up a
+    batch, a copy of another example. `rows` as of `train_batches`: every process yields the same number of batches.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be positive")
     if len(source) == 0:
         raise DataError(f"{source.info.name}: there are no images to evaluate on")
-    filled = -(-batch_size // multiple) * multiple
+    filled = max(filled, batch_size)
     batch = functools.partial(_eval_batch, source=source, batch_size=batch_size, filled=filled, rows=rows)
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(batch), 0, threads)
 

@@ -112,6 +112,8 @@ def _go(run: Run) -> dict[str, float]:
         accept()
         if not run.override:  # which would have told other data
             print("The data are unchanged since this run began.")
+    elif run.folder.metrics.exists():
+        print(f"{run.folder} has a log, but no checkpoint: the run starts from step 0.")
     if is_first():
         run.folder.truncate(step)
     checkpoints.check_space(abstract, saves=1 if step else KEPT + 1)
