@@ -531,8 +531,8 @@ def of_the_workdir(root: Path) -> Iterator[tuple[str, list[str]]]:
     yield "predict: no folder to write to", ["predict", f"--workdir={run}", f"--images={root}"]
     with changed(run / "config.json", b"{"):
         yield "workdir whose config.json is damaged", [*HORSES, f"--workdir={run}"]
-    with changed(run / "metrics.jsonl", b"{\n" + (run / "metrics.jsonl").read_bytes()):
-        yield "workdir whose metrics.jsonl is damaged", [*HORSES, f"--workdir={run}"]
+    with changed(run / "metrics.jsonl", (run / "metrics.jsonl").read_bytes().partition(b"\n")[2]):
+        yield "workdir whose metrics.jsonl lacks a line", [*HORSES, f"--workdir={run}"]
     weights = root / "weights.safetensors"
     save_file({"conv1.0.weight": np.zeros((3, 3), np.float32)}, weights)
     yield "weights of other names", [*HORSES, f"--config.init_from={weights}"]
