@@ -102,7 +102,9 @@ def workdir(args: Namespace) -> Path:
 def quiet() -> None:
     """Silences what libraries log about errors that they also raise. When one array of a checkpoint fails, orbax closes
     the event loop of the others, which then complain too."""
-    faulthandler.enable(sys.__stderr__)  # shows where a library crashed; a notebook's sys.stderr is no file
+    faulthandler.enable(
+        sys.__stderr__ or sys.stderr
+    )  # shows where a library crashed; a notebook's sys.stderr is no file
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
