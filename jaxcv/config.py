@@ -109,7 +109,8 @@ def load_part(package: str, name: str, public: str, *, group: str) -> Any:
     """
     names = part_names(package, public)
     if name not in names:
-        raise ConfigError(f"config.{group}.name={name!r} is not in jaxcv/{package}; {nearest(name, names)}")
+        key = "evals.names: " if package == "evals" else f"{group}.name="
+        raise ConfigError(f"config.{key}{name!r} is not in jaxcv/{package}; {nearest(name, names)}")
     try:
         return import_module(f"jaxcv.{package}.{name}")
     except Exception as error:

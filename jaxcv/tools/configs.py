@@ -162,7 +162,8 @@ def _misfit(config: ConfigDict, key: str, written: str) -> ConfigError:
         first = next((each for each, value in place[name].items() if not isinstance(value, ConfigDict)), "KEY")
         return ConfigError(f"{written}: config.{key} is a group of keys; set them one by one, as in {key}.{first}.")
     kind = TYPES.get(place.get_type(name), "a tuple, such as ('a', 'b')")
-    return ConfigError(f"{written} must be {kind}; it is {place[name]!r} now.")
+    now = "" if place[name] is None else f"; it is {place[name]!r} now"
+    return ConfigError(f"{written} must be {kind}{now}.")
 
 
 def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
