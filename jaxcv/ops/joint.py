@@ -18,8 +18,12 @@ def _keep(key: jax.Array, mask: jax.Array) -> jax.Array:
     return mask
 
 
+def _resize(key: jax.Array, mask: jax.Array, *, size: int | Sequence[int]) -> jax.Array:
+    return resize_nearest(mask, size=size)
+
+
 OPS: dict[str, tuple[Callable, Callable]] = {  # the op of the image, which has the options, and that of the mask
-    "resize": (views.OPS["resize"], views.without_key(resize_nearest)),
+    "resize": (views.OPS["resize"], _resize),
     "scale": (random_scaled_crop, random_scaled_crop),
     "rotate": (random_rotation, random_rotation),
     "crop": (random_crop, random_crop),

@@ -21,7 +21,7 @@ from jaxcv.task import Augment, Batch
 View = Callable[[jax.Array, jax.Array], jax.Array]  # (key, image (h, w, c)) -> image
 
 
-def without_key(op: Callable) -> Callable:
+def _without_key(op: Callable) -> Callable:
     """`op(image, ...)`, in which nothing is random, as an op that takes a key."""
 
     @functools.wraps(op)  # so that `op` shows its options
@@ -32,8 +32,8 @@ def without_key(op: Callable) -> Callable:
 
 
 OPS: dict[str, Callable] = {
-    "resize": without_key(resize),
-    "center_crop": without_key(center_crop),
+    "resize": _without_key(resize),
+    "center_crop": _without_key(center_crop),
     "crop": random_resized_crop,
     "pad_crop": random_pad_crop,
     "rotate": random_rotation,
