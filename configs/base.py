@@ -46,6 +46,7 @@ from ml_collections import ConfigDict
 DEFAULTS: dict[str, Any] = {
     "seed": 0,  # of parameters, order of the images and augmentation
     "deterministic": False,  # True: the same bits each time on a GPU too, slower
+    "compilation_cache": True,  # compiled programs are kept for the next process, in the user's cache directory
     "init_from": "",  # initial weights: a .safetensors or .pth file, or a run's workdir; empty: random
     "init_allow": (),  # patterns of tensors that may be missing or unused there, such as ("fc.*",)
     "data": {

@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
 from importlib import import_module
+from operator import getitem
 from pathlib import Path
 from traceback import extract_tb
 from types import NoneType, UnionType
@@ -17,7 +19,7 @@ from jaxcv.ranges import Range
 
 PUBLIC = ("Model", "make", "source", "optimizer", "schedule")  # the function or class for which a file is a part
 # Keys that change no bit of a run's parameters, nor of its metrics.jsonl.
-HARMLESS = ("data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
+HARMLESS = ("compilation_cache", "data.dir", "data.workers", "train.save_every_epochs", "train.save_every_steps")
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -60,38 +62,32 @@ def check_options(function: Callable, options: Mapping[str, Any], *, group: str,
             raise ConfigError(f"{place}.{name} is missing.")
 
 
-TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+TYPES = {bool: "True or False", int: "a whole number", float: "a number", str: "text", NoneType: "None"}
 
 
 def check_value(value: Any, annotation: Any, key: str) -> None:
     """Raises ConfigError unless the value of `key` is of the annotated type, if that is a simple one, and in the
     annotated range."""
-    options = get_args(annotation)
-    if get_origin(annotation) in (Union, UnionType):
-        if not any(_fits(value, option) for option in options):
-            check_value(value, options[0], key)
-    elif get_origin(annotation) is Annotated:
-        check_value(value, options[0], key)
-        for each in options[1:]:
-            if isinstance(each, Range) and not each.holds(value):
-                endless = isinstance(value, float) and not math.isfinite(value)
-                raise ConfigError(f"{key}={value!r} must be {'a finite number' if endless else each}.")
-    elif get_origin(annotation) is Literal:
-        if value not in options:
-            raise ConfigError(f"{key}={value!r} is unknown; {nearest(str(value), list(map(str, options)))}")
-    elif annotation in TYPES:
-        wanted = (int, float) if annotation is float else annotation
-        if not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool):
-            raise ConfigError(f"{key}={value!r} must be {TYPES[annotation]}.")
+    if wrong := _misfit(value, annotation):
+        raise ConfigError(f"{key}={value!r} {wrong}")
 
 
-def _fits(value: Any, annotation: Any) -> bool:
-    if annotation is NoneType:
-        return value is None
-    with suppress(ConfigError):
-        check_value(value, annotation, "")
-        return True
-    return False
+def _misfit(value: Any, annotation: Any) -> str:
+    """What is wrong with a value, as "must be 0 or more."; empty if nothing is."""
+    kind, options = get_origin(annotation), get_args(annotation)
+    if kind in (Union, UnionType):
+        wrong = [_misfit(value, option) for option in options]
+        return wrong[0] if all(wrong) else ""
+    if kind is Annotated:
+        endless = isinstance(value, float) and not math.isfinite(value)
+        left = [each for each in options[1:] if isinstance(each, Range) and not each.holds(value)]
+        return _misfit(value, options[0]) or (f"must be {'a finite number' if endless else left[0]}." if left else "")
+    if kind is Literal:
+        return "" if value in options else f"is unknown; {nearest(str(value), list(map(str, options)))}"
+    wanted = (int, float) if annotation is float else annotation
+    if annotation in TYPES and (not isinstance(value, wanted) or (isinstance(value, bool) and annotation is not bool)):
+        return f"must be {TYPES[annotation]}."
+    return ""
 
 
 def part_names(package: str, public: str) -> list[str]:
@@ -113,7 +109,8 @@ def load_part(package: str, name: str, public: str, *, group: str) -> Any:
     """
     names = part_names(package, public)
     if name not in names:
-        raise ConfigError(f"config.{group}.name={name!r} is not in jaxcv/{package}; {nearest(name, names)}")
+        key = "evals.names: " if package == "evals" else f"{group}.name="
+        raise ConfigError(f"config.{key}{name!r} is not in jaxcv/{package}; {nearest(name, names)}")
     try:
         return import_module(f"jaxcv.{package}.{name}")
     except Exception as error:
@@ -179,30 +176,35 @@ def without(group: Any, *names: str) -> dict[str, Any]:
 def require(config: Any, *keys: str) -> None:
     """Raises ConfigError for the first of `keys` ("group.name") that the config lacks."""
     for key in keys:
-        group = config
-        for name in key.split("."):
-            if name not in group:
-                raise ConfigError(f"config.{key} is missing; every config of this kind has it.")
-            group = group[name]
+        try:
+            value_of(config, key)
+        except KeyError:
+            raise ConfigError(f"config.{key} is missing; every config of this kind has it.") from None
+
+
+def value_of(config: Any, key: str) -> Any:
+    """The value of `key` ("optim.lr"), which may be a group. Raises KeyError if there is none."""
+    try:
+        return reduce(getitem, key.split("."), config)
+    except TypeError:  # what has no keys
+        raise KeyError(key) from None
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"optim.lr": 0.1, ...} of nested mappings; tuples become lists, as JSON has them."""
-    flat = {}
+    """{"optim.lr": 0.1, ...} of nested mappings."""
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+        inner = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{name}.") if inner else {prefix + name: value}
     return flat
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
     """What differs between two configs, a line each ("optim.lr: 0.1 -> 0.2"), but for the keys `but`."""
-    old, new = flatten(old), flatten(new)
-    keys = [key for key in sorted(old.keys() | new.keys()) if key not in but]
-    return [
-        f"{key}: {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
-        for key in keys
-        if key not in old or key not in new or old[key] != new[key]
-    ]
+
+    def plain(config: Mapping[str, Any]) -> dict[str, Any]:  # with lists for tuples, as JSON has them
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in flatten(config).items()}
+
+    old, new, absent = plain(old), plain(new), "absent"
+    differ = [key for key in sorted(old.keys() | new.keys()) if old.get(key, absent) != new.get(key, absent)]
+    return [f"{key}: {old.get(key, absent)} -> {new.get(key, absent)}" for key in differ if key not in but]

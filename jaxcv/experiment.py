@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from jaxcv.optim.schedules import make_schedule
 from jaxcv.settings import Eval, Reading, Settings, read_settings
 from jaxcv.step import TrainState, make_init, make_update
 from jaxcv.task import Schedule, Setup, Task, Tree, check_functions
+from jaxcv.xla import prepare
 
 
 class Data(NamedTuple):
@@ -70,7 +72,9 @@ class Experiment(NamedTuple):
 
 def build(config: Any) -> Experiment:
     """Builds what the config says. Raises UserError for what cannot be built, naming the key."""
-    settings, mesh = read_settings(config), make_mesh()
+    settings = read_settings(config)
+    prepare(deterministic=settings.general.deterministic, cache=settings.general.compilation_cache)
+    mesh = make_mesh()
     data = build_data(without(config.data, *Reading._fields), settings, mesh)
     info = data.sources["train"].info
     task = build_task(config, info, total_steps=data.total_steps)
@@ -103,7 +107,6 @@ def build_data(options: Mapping[str, Any], settings: Settings, mesh: Mesh) -> Da
     """The data set of config.data with its own `options`, in the batches of config.train and config.eval."""
     seed, reading, train, evaluation = settings.general.seed, settings.reading, settings.train, settings.eval
     check_batch_size(mesh, train.batch_size, key="train.batch_size", parts=train.accumulate)
-    check_batch_size(mesh, evaluation.batch_size, key="eval.batch_size")
     module = load_part("data", reading.name, "source", group="data")
     sources = {}
     for split in SPLITS:
@@ -121,32 +124,18 @@ def build_data(options: Mapping[str, Any], settings: Settings, mesh: Mesh) -> Da
         raise ConfigError(
             f"config.train.total_steps or total_epochs makes no step; an epoch is {steps_per_epoch} of them."
         )
-    chosen = evaluation.named
+    chosen, size = evaluation.named, evaluation.batch_size
+    filled = -(-size // mesh.size) * mesh.size  # rows that the devices divide
 
     def open_batches(*, start: int) -> closing:
-        """The training batches of this process from step `start` on, on the host, without end."""
-        rows = local_rows(mesh, train.batch_size)
-        return closing(
-            train_batches(
-                sources["train"],
-                batch_size=train.batch_size,
-                seed=seed,
-                start=start,
-                workers=reading.workers,
-                rows=rows,
-            )
-        )
-
-    def batches_once(source: Any) -> Iterator[dict]:
-        """This process's rows of all batches of a source, in order."""
-        rows = local_rows(mesh, evaluation.batch_size)
-        return eval_batches(source, batch_size=evaluation.batch_size, rows=rows)
+        options = {"batch_size": train.batch_size, "seed": seed, "start": start, "workers": reading.workers}
+        return closing(train_batches(sources["train"], **options, rows=local_rows(mesh, train.batch_size)))
 
     return Data(
         sources=sources,
         examples=select(sources["val"], chosen) if chosen else evenly(sources["val"], evaluation.examples),
         open_batches=open_batches,
-        eval_batches=batches_once,
+        eval_batches=partial(eval_batches, batch_size=size, filled=filled, rows=local_rows(mesh, filled)),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
     )
@@ -181,7 +170,8 @@ def make_model(options: Any, **fields: Any) -> nn.Module:
 
 
 def build_optimizer(options: Any, settings: Settings, data: Data) -> tuple[Schedule, optax.GradientTransformation]:
-    """The learning rate and the optimiser of config.optim, whose `options` have a group for each."""
+    """The learning rate and the optimiser of config.optim, whose `options` may have a group for each, and for others,
+    which are not used."""
     optim = settings.optim
     lr = optim.lr * settings.train.batch_size / optim.lr_batch_size if optim.lr_batch_size else optim.lr
     schedule = make_schedule(
@@ -190,7 +180,7 @@ def build_optimizer(options: Any, settings: Settings, data: Data) -> tuple[Sched
         total_steps=data.total_steps,
         warmup_steps=duration(optim._asdict(), "warmup", group="optim", steps_per_epoch=data.steps_per_epoch),
         steps_per_epoch=data.steps_per_epoch,
-        options=_own(options, optim.schedule),
+        options=options.get(optim.schedule, {}),
     )
     return schedule, make_tx(options, schedule)
 
@@ -199,13 +189,7 @@ def make_tx(options: Any, schedule: Schedule) -> optax.GradientTransformation:
     """The optimiser of config.optim."""
     names = ("weight_decay", "decay_all", "no_decay", "clip_norm", "ema_decay", "lr_multipliers", "freeze")
     shared = {name: options[name] for name in names if name in options}
-    return make_optimizer(options.name, schedule, **shared, options=_own(options, options.name))
-
-
-def _own(options: Any, name: str) -> dict[str, Any]:
-    """The group of options that is called `name`: other optimisers' and schedules' are not used, so `name` alone
-    changes them."""
-    return options[name].to_dict() if name in options else {}
+    return make_optimizer(options.name, schedule, **shared, options=options.get(options.name, {}))
 
 
 def build_compiled(settings: Settings, data: Data, task: Task, tx: Any, mesh: Mesh) -> Compiled:
@@ -215,8 +199,7 @@ def build_compiled(settings: Settings, data: Data, task: Task, tx: Any, mesh: Me
     layout = replicated(mesh)
     # It runs once, so what counts is how soon it is compiled: five times sooner unoptimised.
     quick = {"xla_backend_optimization_level": 0}
-    init = _with_weights(make_init(task, tx, seed=seed), task, tx)
-    init = jax.jit(init, out_shardings=layout, compiler_options=quick)
+    init = jax.jit(make_init(task, tx, seed=seed), out_shardings=layout, compiler_options=quick)
     update = make_update(task._replace(loss=frozen), tx, seed=seed, accumulate=train.accumulate)
     example = {name: np.asarray(value) for name, value in data.sources["train"][0].items()}
     batch = {name: jax.ShapeDtypeStruct((train.batch_size, *x.shape), x.dtype) for name, x in example.items()}
@@ -228,21 +211,6 @@ def build_compiled(settings: Settings, data: Data, task: Task, tx: Any, mesh: Me
         network=task.get_network(shapes.params, shapes.model_state),
         batch=batch,
     )
-
-
-def _with_weights(init: Callable, task: Task, tx: Any) -> Callable:
-    """`init` that lets the weights it is given, a tree with None where there is none, replace the initial ones."""
-
-    def start(batch: dict, weights: Any = None) -> TrainState:
-        state = init(batch)
-        if weights is None:
-            return state
-        initial = task.get_network(state.params, state.model_state)
-        network = jax.tree.map(lambda w, x: x if w is None else w, weights, initial, is_leaf=lambda w: w is None)
-        params, model_state = task.set_network(state.params, state.model_state, network)
-        return state._replace(params=params, model_state=model_state, opt_state=tx.init(params))
-
-    return start
 
 
 def build_evaluators(options: Any, setup: EvalSetup) -> tuple[dict[str, Evaluator], dict[str, str]]:

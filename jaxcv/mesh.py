@@ -42,8 +42,6 @@ def put_whole(sharding: NamedSharding, arrays: Any) -> Any:
 
 def check_batch_size(mesh: Mesh, batch_size: int, *, key: str, parts: int = 1) -> None:
     """Raises ConfigError unless the devices, times `parts`, divide `batch_size` (the value of config key `key`)."""
-    if batch_size < 1:
-        raise ConfigError(f"config.{key}={batch_size} must be 1 or more.")
     share = mesh.size * parts
     if batch_size % share:
         devices = f"{mesh.size} device{'s' * (mesh.size > 1)}"

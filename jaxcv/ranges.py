@@ -27,9 +27,9 @@ class Range(NamedTuple):
         if self.low == -math.inf and self.high == math.inf:
             return "a finite number"
         if self.high == math.inf:
-            return f"above {self.low:g}" if "(" in self.open else f"{self.low:g} or more"
+            return f"above {self.low}" if "(" in self.open else f"{self.low} or more"
         left = "(" if "(" in self.open else "["
-        return f"in {left}{self.low:g}, {self.high:g}{')' if ')' in self.open else ']'}"
+        return f"in {left}{self.low}, {self.high}{')' if ')' in self.open else ']'}"
 
 
 Finite = Annotated[float, Range(open="()")]

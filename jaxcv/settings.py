@@ -1,11 +1,12 @@
 """The groups of a config that are not a part's own options: their keys, defaults and ranges."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import not_
 from typing import Annotated, Any, Literal, NamedTuple
 
 from ml_collections import ConfigDict
 
-from jaxcv.config import call, nearest
+from jaxcv.config import call, flatten, nearest
 from jaxcv.errors import ConfigError
 from jaxcv.ranges import Count, Decay, NonNegative, PositiveCount, Range
 
@@ -18,6 +19,7 @@ class General(NamedTuple):
     init_allow: Sequence[str] = ()  # patterns of tensors that may be missing or unused there
     init_fresh: Sequence[str] = ()  # patterns of tensors that keep their random values
     deterministic: bool = False  # the same bits each time on a GPU too, slower
+    compilation_cache: bool = True  # compiled programs are kept for the next process, in the user's cache directory
 
 
 class Reading(NamedTuple):
@@ -78,23 +80,21 @@ class Eval(NamedTuple):
 
 GROUPS = ("data", "augment", "model", "task", "optim", "train", "evals", "eval", "sweep")
 
-NEEDS = {  # key -> another that must not be empty, 0 or False for it to have an effect
-    "init_allow": "init_from",
-    "init_fresh": "init_from",
-    "optim.decay_all": "optim.weight_decay",
-    "optim.no_decay": "optim.weight_decay",
-    "optim.freeze_statistics": "optim.freeze",
-    "train.patience": "eval.best",
-    "eval.report": "eval.best",
-    "data.threshold": "data.colors",
-}
-REPLACED = {"eval.examples": "eval.named", "data.holdout": "data.val_folder"}  # key -> another that takes its place
-UNREAD = {  # task -> keys that it does not read
-    "byol": ("eval.stage", "eval.tile"),
-    "classify": ("eval.tile", "train.stop_on_collapse"),
-    "multilabel": ("eval.tile", "train.stop_on_collapse"),
-    "segment": ("eval.crop", "eval.stage", "train.stop_on_collapse"),
-    "colorize": ("eval.crop", "eval.stage", "eval.tile", "train.stop_on_collapse"),
+IDLE: dict[str, tuple[str, Callable[[Any], bool]]] = {  # key -> another key, with whose values it has no effect
+    "init_allow": ("init_from", not_),
+    "init_fresh": ("init_from", not_),
+    "optim.decay_all": ("optim.weight_decay", not_),
+    "optim.no_decay": ("optim.weight_decay", not_),
+    "optim.freeze_statistics": ("optim.freeze", not_),
+    "train.patience": ("eval.best", not_),
+    "eval.report": ("eval.best", not_),
+    "data.threshold": ("data.colors", not_),
+    "eval.examples": ("eval.named", bool),
+    "data.holdout": ("data.val_folder", bool),
+    "eval.crop": ("task.name", {"segment", "colorize"}.__contains__),
+    "eval.stage": ("task.name", {"byol", "segment", "colorize"}.__contains__),
+    "eval.tile": ("task.name", {"byol", "classify", "multilabel", "colorize"}.__contains__),
+    "train.stop_on_collapse": ("task.name", {"classify", "multilabel", "segment", "colorize"}.__contains__),
 }
 
 
@@ -134,48 +134,33 @@ def without_effect(config: ConfigDict, keys: Iterable[str]) -> list[str]:
 
     A config may hold the options of parts that another value of optim.name, optim.schedule or evals.names chooses.
     """
-    reasons = ((key, _idle(config, key)) for key in keys)
+    values = flatten(config.to_dict())
+    reasons = ((key, _idle(values, key)) for key in keys)
     return [f"config.{key} has no effect: config.{why}." for key, why in reasons if why]
 
 
-def _idle(config: ConfigDict, key: str) -> str:
+def _idle(values: Mapping[str, Any], key: str) -> str:
     """Why `key` has no effect, as "optim.name is 'adam'"; empty if it has one."""
     group, *path = key.split(".")
-    optim, chosen = config.optim, config.evals.names
+    chosen = values["evals.names"]
 
     def said(other: str) -> str:
-        return f"{other} is {_get(config, other)!r}"
+        return f"{other} is {values.get(other)!r}"
 
     if group == "sweep":
         return "sweep is for jaxcv sweep alone"
-    if group == "optim" and len(path) > 1 and path[0] not in (optim.name, optim.schedule):
+    if group == "optim" and len(path) > 1 and path[0] not in (values["optim.name"], values["optim.schedule"]):
         return f"{said('optim.name')}, config.{said('optim.schedule')}"
     if group == "evals" and len(path) > 1 and path[0] not in chosen:
         return said("evals.names")
-    if key in UNREAD.get(config.task.name, ()):
-        return said("task.name")
-    if key in NEEDS and not _get(config, NEEDS[key]):
-        return said(NEEDS[key])
-    if key in REPLACED and _get(config, REPLACED[key]):
-        return said(REPLACED[key])
-    if key in ("eval.every_steps", "eval.every_epochs") and all(_has_period(config, name) for name in chosen):
+    if key in IDLE and IDLE[key][1](values.get(IDLE[key][0])):
+        return said(IDLE[key][0])
+    periods = ("every_steps", "every_epochs")
+    own = [any(f"evals.{name}.{period}" in values for period in periods) for name in chosen]
+    if group == "eval" and path[0] in periods and all(own):
         return f"{said('evals.names')}, and each has its own period"
     share = f"{key.rpartition('.')[0]}.p"
-    if group == "augment" and key != share and _get(config, share) == 0:
-        return said(share)
-    return ""
-
-
-def _has_period(config: ConfigDict, name: str) -> bool:
-    return not {"every_steps", "every_epochs"}.isdisjoint(config.evals.get(name, {}))
-
-
-def _get(config: ConfigDict, key: str) -> Any:
-    """The value of `key`; None where the config does not have it."""
-    value: Any = config
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, ConfigDict) else None
-    return value
+    return said(share) if group == "augment" and key != share and values.get(share) == 0 else ""
 
 
 def _plain(group: ConfigDict) -> Mapping[str, Any]:

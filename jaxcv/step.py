@@ -21,10 +21,17 @@ class TrainState(NamedTuple):
 
 
 def make_init(task: Task, tx: optax.GradientTransformation, *, seed: int) -> Callable:
-    """Returns init(batch) -> TrainState, a function of the seed and the batch's shapes."""
+    """Returns init(batch, weights=None) -> TrainState, a function of the seed and the batch's shapes.
 
-    def init(batch: dict) -> TrainState:
+    weights: replace initial ones; a tree like the task's `get_network`, with None where the initial ones stay.
+    """
+
+    def init(batch: dict, weights: Any = None) -> TrainState:
         params, model_state = task.init(stream(jax.random.key(seed), "init"), batch)
+        if weights is not None:
+            initial = task.get_network(params, model_state)
+            network = jax.tree.map(lambda w, x: x if w is None else w, weights, initial, is_leaf=lambda w: w is None)
+            params, model_state = task.set_network(params, model_state, network)
         return TrainState(jnp.zeros((), jnp.int32), params, model_state, tx.init(params))
 
     return init

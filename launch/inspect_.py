@@ -7,7 +7,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 
-from jaxcv.tools import command, flags
+try:
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:

@@ -16,8 +16,11 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
-from jaxcv.errors import UserError
-from jaxcv.tools import command, flags
+try:
+    from jaxcv.errors import UserError
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:

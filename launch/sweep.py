@@ -13,9 +13,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 
-from jaxcv.errors import ConfigError
-from jaxcv.store.stop import on_signals
-from jaxcv.tools import command, flags
+try:
+    from jaxcv.errors import ConfigError
+    from jaxcv.store.stop import on_signals
+    from jaxcv.tools import command, flags
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error.name} is not installed; run `pip install -e .` in the checkout first.")
 
 
 def add_flags(parser: ArgumentParser) -> None:

@@ -32,6 +32,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_enable_compilation_cache", False)  # keeping a program costs more than compiling it again
 jax.config.update("jax_disable_most_optimizations", True)  # compiled for one or two calls
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
 

@@ -331,6 +331,9 @@ def test_options_that_a_config_does_not_spell_out():
     flags = {"optim.lion.b1": "0.8", "optim.name": "lion", "evals.knn.k": "7", "evals.names": "('measure', 'knn')"}
     override(config, list(flags.items()))
     assert (config.optim.lion.b1, config.evals.knn.k, config.evals.names) == (0.8, 7, ("measure", "knn"))
+    flags = {"optim.schedule": "polynomial", "optim.polynomial.end_value": "1e-5", "optim.name": "nadam"}
+    override(config, list({**flags, "optim.nadam.b1": "0.7"}.items()))
+    assert (config.optim.polynomial.end_value, config.optim.nadam.b1) == (1e-5, 0.7)
     with pytest.raises(ConfigError, match="config.data.tset: there is no 'tset'; did you mean 'test_folder'|choose"):
         load_config("binary", {"data.tset": "x"})
     with pytest.raises(ConfigError, match="config.optim.lion.b1: there is no 'lion'; choose one of"):

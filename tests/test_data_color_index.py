@@ -90,7 +90,7 @@ def test_bad_options(tmp_path):
     data_files.cifar10(tmp_path, each=4)
     options = {"dir": str(tmp_path), "holdout": 0, "colors": 4}
     with pytest.raises(ConfigError, match=r"data.base='cifar' is unknown; did you mean 'cifar10'"):
-        color_index.source("train", **options, base="cifar")
+        call(color_index.source, options | {"base": "cifar"}, group="data", split="train")
     with pytest.raises(ConfigError, match=r"data.keep has 'hors'; did you mean 'horse'"):
         color_index.source("train", **options, keep=("hors",))
     with pytest.raises(ConfigError, match=r"config.data has no key 'size'"):

@@ -123,6 +123,14 @@ def test_evaluation_sees_every_example_once_in_order(size, count):
     assert merged[1].tolist() == [1.0] * size + [0.0] * (-size % 4)
 
 
+@pytest.mark.parametrize("size", [3, 9])
+def test_batches_of_evaluation_are_filled_up_for_any_number_of_devices(size):
+    batches = list(pipeline.eval_batches(toy(size), batch_size=4, filled=6))
+    assert [batch["label"].shape for batch in batches] == [(6,)] * -(-size // 4)
+    seen = [batch["label"][batch["valid"] == 1].tolist() for batch in batches]
+    assert seen == [list(range(start, min(start + 4, size))) for start in range(0, size, 4)]
+
+
 def test_evaluation_of_nothing():
     with pytest.raises(DataError, match="toy: there are no images to evaluate on"):
         pipeline.eval_batches(toy(0), batch_size=4)

@@ -91,3 +91,12 @@ def test_a_photo_whose_mask_cannot_be_placed_is_told_by_the_report(tmp_path):
     source = mask_folder.source("train", **options)
     with pytest.raises(mask_folder.DataError, match=r"1.jpg is turned by its EXIF tag"):
         report.inspect({"train": source, "val": source, "test": source})
+
+
+def test_of_images_with_labels_and_masks_the_pixels_are_counted():
+    image, mask = noise(0, 2), np.zeros((2, 4, 6), np.uint8)
+    mask[0, 0] = 1
+    data = {"image": image, "label": np.array([0, 1], np.int32), "mask": mask}
+    info = describe(data, name="pets", classes=("ground", "cat"))._replace(palette=((0, 0, 0), (255, 0, 0)))
+    found = report.inspect(dict.fromkeys(("train", "val", "test"), Arrays(data, info)))
+    assert found["train"]["classes"] == {"ground": 42, "cat": 6}

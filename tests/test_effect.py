@@ -10,13 +10,12 @@ import pytest
 from ml_collections import ConfigDict
 
 import data_files
-from jaxcv.config import HARMLESS, without
+from jaxcv.config import HARMLESS, flatten, without
 from jaxcv.errors import UserError
 from jaxcv.experiment import _period, build_compiled, build_data, build_optimizer, build_task, image_shape
 from jaxcv.mesh import make_mesh
 from jaxcv.run.plan import make_plan
 from jaxcv.settings import Reading, read_settings, without_effect
-from jaxcv.tools.configs import items
 from test_configs import CONFIGS, variants
 
 LATER = {  # keys that `build` only keeps -> what reads them later
@@ -187,7 +186,7 @@ def walk():
     seen = set()
     for name, variant in sorted(variants(), key=lambda x: x[1] == "efficientnet"):  # the slowest to trace
         config = CONFIGS[name]["get_config"](f"{variant},tiny")
-        new = {(owner(config, key), alike(key)): key for key, _ in items(config)}
+        new = {(owner(config, key), alike(key)): key for key in flatten(config.to_dict())}
         if keys := [key for identity, key in new.items() if identity not in seen]:
             yield name, variant, keys
         seen |= new.keys()
@@ -207,7 +206,7 @@ def test_every_key_has_an_effect_or_is_told(name, variant, keys, data):
         if key in HARMLESS or key in LATER:
             continue
         said, found = [], False
-        for value in others(key, dict(items(config))[key]):
+        for value in others(key, flatten(config.to_dict())[key]):
             changed = ConfigDict(config.to_dict())
             with changed.ignore_type():
                 changed.update_from_flattened_dict({key: value}) if "." in key else changed.update({key: value})

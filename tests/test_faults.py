@@ -263,12 +263,14 @@ def test_keys_that_change_no_bit_pass(begun, tmp_path, capsys):
 def test_other_data_stop_and_other_versions_are_told(begun, tmp_path, capsys):
     manifest = begun.folder.read_manifest()
     changed = {"data": manifest["data"] | {"val": "0123"}, "versions": manifest["versions"] | {"jax": "0.1"}}
+    changed |= {"git": {"commit": "0123", "dirty": True}}
     run = rewritten(begun, tmp_path, **changed)
     with pytest.raises(
         UserError, match="other data .fingerprint of the split val: 0123 -> [0-9a-f]{16}.; .*--override"
     ):
         resume.guard(run)
-    assert "Since this run began, jax: 0.1 -> " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Since this run began, commit: 0123 with uncommitted changes -> " in told and "; jax: 0.1 -> " in told
     resume.guard(run._replace(override=True))()
     assert "Overridden: data of the split val: 0123 -> " in capsys.readouterr().out
     resume.guard(run)()

@@ -1,5 +1,9 @@
 """The commands beside main.py: what they print and write, and their one line where something is missing."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 import data_files
@@ -22,6 +26,15 @@ def test_summary_needs_no_data_and_counts_what_is_published():
     assert [cell.strip() for cell in out.split("\n")[-3].split("|")[-4:-1]] == ["172032", "49728", "14618624"], out
     code, out, err = runs.run("summary.py", "--config=configs/fashion_mnist.py:baseline")
     assert code == 0 and "4,414" in out, err
+
+
+@pytest.mark.parametrize("file", sorted((runs.ROOT / "launch").glob("[!_]*.py")), ids=lambda file: file.stem)
+def test_where_nothing_is_installed_it_is_said_in_one_line(file):
+    command = [sys.executable, "-I", "-S", str(file)]  # without site-packages
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert said.returncode == 1
+    told = r"error: (jaxcv|ml_collections) is not installed; run `pip install -e .` in the checkout first.\n"
+    assert re.fullmatch(told, said.stderr)
 
 
 def test_predict_writes_the_features_of_byol_to_the_terminal(whole, tmp_path):

@@ -45,6 +45,24 @@ def test_batch_norm_is_torchs_over_three_steps_and_in_evaluation():
     jax.tree.map(np.testing.assert_array_equal, kept["batch_stats"], variables["batch_stats"])
 
 
+def test_batch_norms_gradient_is_that_of_its_formula_in_float64():
+    """Through the mean and the variance that it gives for the running ones too."""
+
+    def formula(x, scale, bias):
+        mean, var = jnp.mean(x, (0, 1)), jnp.var(x, (0, 1))
+        return (x - mean[None, None]) * (scale * lax.rsqrt(var + 1e-5))[None, None] + bias[None, None], mean, var
+
+    def norm(x, scale, bias):
+        return layers.normalize_batch(x, scale, bias, 1e-5)
+
+    with jax.enable_x64(True):
+        draw = [jnp.asarray(uniform(f"f{n}", shape), jnp.float64) for n, shape in enumerate(((5, 4, 3), 3, 3))]
+        y, pull = jax.vjp(formula, *draw)
+        cotangents = tuple(jnp.asarray(uniform(f"c{n}", v.shape), jnp.float64) for n, v in enumerate(y))
+        for ours, theirs in zip(jax.vjp(norm, *draw)[1](cotangents), pull(cotangents), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
 def test_batch_norm_keeps_its_variance_far_from_zero():
     x = uniform("far", (512, 3)) + 3000  # float32 mean of squares less squared mean is off by the order of 1 here
     _, (y, moved) = norm_loss(init_norm(3), x)

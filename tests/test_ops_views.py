@@ -90,7 +90,9 @@ def test_a_wrong_config_is_named(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": {"size": 4, "area": (0.2,)}}, r"crop: area must be \(low, high\) with 0 < low <= high, not \(0.2,\)"),
+        ({"crop": {"size": 4, "area": (0.2,)}}, r"crop: area must be .* 0 < low <= high <= 1, not \(0.2,\)"),
+        ({"crop": {"size": 4, "area": (2, 3)}}, r"crop: area must be \(low, high\) with .*, not \(2, 3\)"),
+        ({"crop": {"size": 4, "ratio": (2, 1)}}, r"crop: ratio must be .* 0 < low <= high, not \(2, 1\)"),
         ({"crop": {"size": 4, "area": ("0.2", "1")}}, "crop: area must be"),
         ({"resize": {"size": (4, 4, 3)}}, r"resize: size must be a side or \(height, width\)"),
         ({"center_crop": {"size": 13}}, "center_crop: .*at least 13x13"),

@@ -51,7 +51,6 @@ GROUPS = {"a": [0.5, math.nan, 1], "b": [[0.1, 0.2, 0.3], [0.2, 0.4, 0.6]]}
 MASK = {"classes": NAMES, "palette": IMAGES[:, 0, 0], "ignore": 3}
 DRAW = {
     "mask_panels": partial(figures.mask_panels, IMAGES, masks={"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
-    "overlay_panels": partial(figures.overlay_panels, IMAGES, masks={"truth": IMAGES[..., 0] % 4}, names=NAMES, **MASK),
     "curves": partial(figures.curves, series(rows())),
     "schedules": partial(figures.schedules, {"learning_rate": (np.arange(9), np.linspace(0, 1, 9))}),
     "compare_runs": partial(figures.compare_runs, {"a": ([1, 2], [0, math.nan]), "b": ([], [])}, metric="val_loss"),

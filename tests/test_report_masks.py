@@ -154,7 +154,7 @@ def test_only_the_colours_of_the_palette_in_the_file(tmp_path, shape, monkeypatc
 
 def test_overlay_panels(drawn):
     masks = {"truth": MASKS, "prediction": MASKS[::-1]}
-    figures.overlay_panels(IMAGES, "x.png", masks=masks, names="abc", alpha=0.4, **LOOKS)
+    figures.mask_panels(IMAGES, "x.png", masks=masks, names="abc", alpha=0.4, **LOOKS)
     grid = np.reshape(drawn["x.png"].axes, (3, 3))
     assert [axes.get_title() for axes in grid[0]] == ["image", "truth", "prediction"]
     for row, image, truth, mask in zip(grid, IMAGES, *masks.values()):
@@ -198,9 +198,9 @@ def test_no_text_is_cut_off_or_overlaps(n, h, w, drawn):
 )
 def test_what_does_not_fit_is_named(change, message):
     given = {"images": IMAGES, "masks": {"truth": MASKS}, "path": "x.png", "names": "abc", **LOOKS}
-    for draw in (figures.mask_panels, figures.overlay_panels):
+    for alpha in (0.5, 1.0):
         with pytest.raises(DataError, match=message):
-            draw(**given | change)
+            figures.mask_panels(**given | change, alpha=alpha)
 
 
 def test_scores_beside_the_confusion_matrix_against_sklearn(drawn):

@@ -56,6 +56,11 @@ def test_step_falls_at_the_very_step_when_compiled():
             "config.optim.multi_step.milestones_epochs=-1 is negative.",
         ),
         ("multi_step", {"options": {"milestones_steps": (4, 4)}}, "the milestones must rise from step 1, not (4, 4)."),
+        (
+            "exponential_decay",
+            {"options": {"decay_rate": 0.0}},
+            "config.optim.exponential_decay.decay_rate=0.0 must be above 0.",
+        ),
         ("one_cycle", {"warmup_steps": 1}, "one_cycle has a warm-up of its own; set the other to 0."),
         (
             "one_cycle",

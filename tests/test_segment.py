@@ -99,6 +99,8 @@ def test_average_precision_is_measured_where_it_is_asked_for():
 
 
 def test_what_cannot_be():
+    with pytest.raises(ConfigError, match="has 1 class; segmentation needs two, such as ground and object"):
+        make(info=INFO._replace(classes=("a",)))
     with pytest.raises(ConfigError, match="config.task.loss='crossentropy' is unknown; choose one of cross_entropy"):
         make(loss="crossentropy")
     with pytest.raises(ConfigError, match="config.task.class_weight has 2 weights for 3 classes"):

@@ -28,14 +28,17 @@ LIBRARIES = {
     "threadpoolctl",
     "torch",
 }
-GROUND = {"config", "errors", "prng", "mesh", "ranges", "settings", "step", "task"}  # what every part may use
+# what every part may use
+GROUND = {"config", "errors", "machine", "prng", "mesh", "ranges", "settings", "step", "task"}
 ALLOWED = {  # file or folder -> what it may import, besides the standard library, GROUND and its own folder
     "errors": set(),
     "config": set(),
     "ranges": set(),
     "settings": {"ml_collections"},
     "prng": {"jax"},
+    "machine": set(),
     "mesh": {"jax", "numpy"},
+    "xla": {"jax"},
     "step": {"jax", "optax"},
     "task": {"jax", "numpy"},
     "ops": {"jax"},
@@ -48,7 +51,7 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     "predict": {"numpy", "PIL", "data", "report", "store"},
     "tasks": {"jax", "flax", "optax", "numpy", "models", "measure", "ops", "predict", "report"},
     "store": {"jax", "numpy", "orbax", "safetensors", "torch"},  # torch, if there, for .pth
-    "experiment": {"jax", "flax", "numpy", "optax", "data", "evals", "optim"},
+    "experiment": {"jax", "flax", "numpy", "optax", "data", "evals", "optim", "xla"},
     "contract": {"jax", "numpy", "experiment"},
     "run": {
         "contract",
@@ -66,8 +69,8 @@ ALLOWED = {  # file or folder -> what it may import, besides the standard librar
     },
     "__main__": {"store", "tools"},
     "tools": {
-        *("absl", "flax", "jax", "ml_collections", "numpy", "optax"),
-        *("experiment", "models", "predict", "report", "run", "store"),
+        *("absl", "flax", "jax", "ml_collections", "numpy", "optax", "torch"),  # torch for bench, if there
+        *("contract", "experiment", "models", "optim", "predict", "report", "run", "store", "xla"),
     },
 }
 FILES = sorted((ROOT / "jaxcv").rglob("*.py"))

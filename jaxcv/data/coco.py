@@ -160,7 +160,7 @@ def source(
         fingerprint=fingerprint([*identities(root, files, digest), (root / name).read_bytes(), *groups])
     )
     decode = functools.partial(_decode, folder=root / photo_folder, height=height, width=width)
-    names, contents = [Path(photo.file).stem for photo in photos], [digest[file] for file in files]
+    names = [Path(photo.file).stem for photo in photos]
     left_out = {"without an object of data.groups": sum(1 for _ in (root / photo_folder).iterdir()) - found}
-    about: dict[str, Any] = {"contents": contents, "files": files, "left_out": left_out}
+    about: dict[str, Any] = {"files": files, "digest": digest, "left_out": left_out}
     return Files(names, photos, decode, info, **about, cache_bytes=cache_bytes)

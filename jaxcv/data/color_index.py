@@ -4,8 +4,7 @@ The palette has the centres of k-means over pixels of the training images.
 """
 
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -15,6 +14,8 @@ from jaxcv.data.source import Arrays, Info, check_split, fingerprint
 from jaxcv.errors import ConfigError, DataError
 from jaxcv.ranges import Range
 
+Base = Literal["cifar10", "shapes"]
+Colors = Annotated[int, Range(2, 255)]
 BASES = {"cifar10": cifar10, "shapes": shapes}
 PIXELS = 50_000  # sampled to learn the colours: more make them no better
 _LEARNED: dict[tuple[str, int], np.ndarray] = {}  # fingerprint of the images, number of colours -> the colours
@@ -59,15 +60,9 @@ def nearest_color(images: np.ndarray, colors: np.ndarray) -> np.ndarray:
     return np.stack(masks).astype(np.uint8)
 
 
-def _base(name: str) -> ModuleType:
-    if name not in BASES:
-        raise ConfigError(f"config.data.base={name!r} is unknown; {nearest(name, list(BASES))}")
-    return BASES[name]
-
-
-def _read(base: ModuleType, split: str, keep: Sequence[str], options: dict[str, Any]) -> np.ndarray:
+def _read(base: str, split: str, keep: Sequence[str], options: dict[str, Any]) -> np.ndarray:
     """The images of a split whose class is in `keep`."""
-    data = call(base.source, options, group="data", split=split)
+    data = call(BASES[base].source, options, group="data", split=split)
     for name in keep:
         if name not in data.info.classes:
             raise ConfigError(f"config.data.keep has {name!r}; {nearest(name, list(data.info.classes))}")
@@ -78,17 +73,17 @@ def _read(base: ModuleType, split: str, keep: Sequence[str], options: dict[str, 
     return images
 
 
-def outline(*, base: str = "cifar10", colors: Annotated[int, Range(2, 255)] = 24, **options: Any) -> Info:
+def outline(*, base: Base = "cifar10", colors: Colors = 24, **options: Any) -> Info:
     """The Info without palette and fingerprint."""
-    return _base(base).outline(**options)._replace(classes=tuple(f"colour {i}" for i in range(colors)))
+    return BASES[base].outline(**options)._replace(classes=tuple(f"colour {i}" for i in range(colors)))
 
 
 def source(
     split: str,
     *,
-    base: str = "cifar10",
+    base: Base = "cifar10",
     keep: Sequence[str] = (),
-    colors: Annotated[int, Range(2, 255)] = 24,
+    colors: Colors = 24,
     val_split: str = "val",
     **options: Any,
 ) -> Arrays:
@@ -101,9 +96,9 @@ def source(
     check_split(split)
     check_split(val_split)
     info = outline(base=base, colors=colors, **options)
-    train = _read(_base(base), "train", keep, options)
+    train = _read(base, "train", keep, options)
     base_split = val_split if split == "val" else split
-    images = train if base_split == "train" else _read(_base(base), base_split, keep, options)
+    images = train if base_split == "train" else _read(base, base_split, keep, options)
     palette = _learned(train, colors)
     masks = nearest_color(images, palette)
     info = info._replace(palette=tuple(map(tuple, palette.tolist())), fingerprint=fingerprint([images, masks, palette]))

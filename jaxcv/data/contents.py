@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from jaxcv.errors import DataError
+from jaxcv.machine import user_cache
 
 _SETTLED = 2.0  # s; a file that changed less than this ago may change again without another mtime
 
@@ -52,10 +53,9 @@ def _digest(file: Path) -> str:
 
 
 def _cache_file(root: Path) -> Path:
-    """The cache of the files below `root`: a file for each data set, in $XDG_CACHE_HOME/jaxcv or ~/.cache/jaxcv."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """The cache of the files below `root`: a file for each data set."""
     name = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
-    return Path(base) / "jaxcv" / f"contents-{name}.json"
+    return user_cache() / f"contents-{name}.json"
 
 
 def _load(cache: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ class Files:
     """A source on disk: `decode(item)` reads an example, where an item is a path or whatever else leads to it.
 
     Examples are cached if all of them fit into `cache_bytes`, by each process for itself: the cache is not pickled.
-    contents: the digest of each image's file, see `jaxcv.data.contents`; empty: not known.  files: each image's file.
+    files: each image's file.  digest: of each file, see `jaxcv.data.contents`; empty: not known.
     left_out: why -> how many files of the split are not used.
     """
 
@@ -27,13 +27,13 @@ class Files:
         decode: Callable,
         info: Info,
         *,
-        contents: Iterable[str] = (),
-        files: Iterable[Path] = (),
+        files: Sequence[Path] = (),
+        digest: Mapping[Path, str] | None = None,
         left_out: Mapping[str, int] | None = None,
         cache_bytes: int,
     ):
-        self.names, self.info, self.contents = list(names), info, list(contents)
-        self.files, self.left_out = list(files), dict(left_out or {})
+        self.names, self.info, self.files, self.left_out = list(names), info, files, left_out or {}
+        self.contents = [digest[file] for file in files] if digest else []
         self._items, self._decode, self._cache_bytes = list(items), decode, cache_bytes
         self._cache: dict[int, dict[str, np.ndarray]] = {}
 

@@ -98,7 +98,6 @@ def source(
     digest = digests(root, files)
     info = info._replace(fingerprint=fingerprint(identities(root, files, digest)))
     decode = functools.partial(_decode, height=height, width=width)
-    contents = [digest[image] for image, _ in pairs.values()]
-    images, left_out = [image for image, _ in pairs.values()], {"without a trimap": len(names) - len(pairs)}
-    about: dict[str, Any] = {"contents": contents, "files": images, "left_out": left_out}
+    left_out = {"without a trimap": len(names) - len(pairs)}
+    about: dict[str, Any] = {"files": files[::2], "digest": digest, "left_out": left_out}
     return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

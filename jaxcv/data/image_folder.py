@@ -66,19 +66,18 @@ def image_files(
     info: Info,
     *,
     targets: Sequence[dict[str, np.ndarray]] = (),
-    contents: Sequence[str] = (),
+    digest: Mapping[Path, str] | None = None,
     left_out: Mapping[str, int] | None = None,
     cache_bytes: Count = 0,
 ) -> Files:
     """A source of `files`, named by their paths below `folder`; messages mention `split`.
 
-    targets: for each file what its example has besides the image, if anything.  contents, left_out: see `Files`.
+    targets: for each file what its example has besides the image, if anything.  digest, left_out: see `Files`.
     """
     names = [file.relative_to(folder).as_posix() for file in files]
     items = [(f"{split}[{i}]", file, targets[i] if targets else {}) for i, file in enumerate(files)]
-    decode_item = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
-    about: dict[str, Any] = {"contents": contents, "files": files, "left_out": left_out}
-    return Files(names, items, decode_item, info, **about, cache_bytes=cache_bytes)
+    decode = functools.partial(_decode, size=info.shape[0], channels=info.shape[2])
+    return Files(names, items, decode, info, files=files, digest=digest, left_out=left_out, cache_bytes=cache_bytes)
 
 
 def _decode(item: tuple[str, Path, dict], *, size: PositiveCount, channels: int) -> dict[str, np.ndarray]:
@@ -193,12 +192,7 @@ def source(
     rows = [f"{identity} {label}" for identity, label in zip(identities(root, files, digest), joined)]
     info = info._replace(classes=classes, fingerprint=fingerprint(rows), notes=tuple(notes))
     targets = _targets([item.labels for item in items], classes, several=bool(separator)) if classes else ()
-    contents = [digest[file] for file in files]
-    about: dict[str, Any] = {
-        "targets": targets,
-        "contents": contents,
-        "left_out": {k: n for k, n in found.left_out.items() if n},
-    }
+    about: dict[str, Any] = {"targets": targets, "digest": digest, "left_out": found.left_out}
     return image_files(split, root / image_folder, files, info, **about, cache_bytes=cache_bytes)
 
 

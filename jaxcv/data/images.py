@@ -1,6 +1,6 @@
 """Images and masks on disk, resized to a canvas of one size."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,21 +46,28 @@ def no_images(where: Path) -> DataError:
     return DataError(f"there is no image in {where}: it should hold {', '.join(SUFFIXES)} files")
 
 
-def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """The image at `path`, whole and upright, in its own mode of 8 bits a channel; of an animation the first frame.
+def check_8_bits(image: Image.Image) -> None:
+    """Raises ValueError for more than 8 bits a channel, and for channels that Pillow would drop."""
+    if image.mode.startswith("I") or image.mode == "F":
+        raise ValueError(f"mode {image.mode} has more than 8 bits a channel, save it with 8")
+    stored = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 0)
+    if stored > max(4, len(image.getbands())):
+        raise ValueError(f"{stored} channels are too many for a TIFF, save a .npy of uint8 (h, w, {stored})")
 
-    DataError names the file.
+
+def open_image(
+    path: Path, formats: tuple[str, ...] = FORMATS, *, check: Callable[[Image.Image], None] = check_8_bits
+) -> Image.Image:
+    """The image at `path`, whole and upright, in its own mode; of an animation the first frame.
+
+    check: raises ValueError for what is not wanted, before decoding.  DataError names the file.
     """
     try:
         with Image.open(path, formats=formats) as image:
             w, h = image.size
             if w * h > MAX_PIXELS:
                 raise ValueError(f"{w}x{h} pixels are too many to decode safely")
-            if image.mode.startswith("I") or image.mode == "F":
-                raise ValueError(f"mode {image.mode} has more than 8 bits a channel, save it with 8")
-            stored = getattr(image, "tag_v2", {}).get(SAMPLES_PER_PIXEL, 0)
-            if stored > max(4, len(image.getbands())):
-                raise ValueError(f"{stored} channels are too many for a TIFF, save a .npy of uint8 (h, w, {stored})")
+            check(image)
             return ImageOps.exif_transpose(image)
     except UnidentifiedImageError:
         raise DataError(f"{path}: this is no {', '.join(formats)} image") from None

@@ -188,10 +188,5 @@ def source(
     digest = digests(root, files)
     info = info._replace(fingerprint=fingerprint([*identities(root, files, digest), labels]))
     decode = functools.partial(_decode, height=height, width=width, table=table, colors=colors, threshold=threshold)
-    contents = [digest[image] for image, _ in pairs.values()]
-    about: dict[str, Any] = {
-        "contents": contents,
-        "files": [image for image, _ in pairs.values()],
-        "left_out": left_out,
-    }
+    about: dict[str, Any] = {"files": files[::2], "digest": digest, "left_out": left_out}
     return Files(pairs.keys(), pairs.values(), decode, info, **about, cache_bytes=cache_bytes)

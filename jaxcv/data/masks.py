@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from jaxcv.data.images import MAX_PIXELS
+from jaxcv.data.images import open_image
 from jaxcv.errors import DataError
 
 FORMATS = {".png": "PNG", ".gif": "GIF", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}  # all without loss
@@ -23,19 +23,12 @@ _SAMPLE = 64  # masks of only 0 and 255 after which a data set is taken to be bl
 
 def open_mask(path: Path) -> Image.Image:
     """The mask at `path`, whole, turned as its own EXIF tag says. DataError names the file."""
-    form = FORMATS[path.suffix.lower()]
-    try:
-        with Image.open(path, formats=(form,)) as image:
-            w, h = image.size
-            if w * h > MAX_PIXELS:
-                raise ValueError(f"{w}x{h} pixels are too many to decode safely")
-            if (frames := getattr(image, "n_frames", 1)) > 1:
-                raise ValueError(f"it has {frames} frames, a mask has one")
-            return ImageOps.exif_transpose(image)
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: this is no {form} image") from None
-    except Exception as error:  # a damaged file can fail in any way at all
-        raise DataError(f"{path}: {error}") from error
+
+    def check_one_frame(image: Image.Image) -> None:
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise ValueError(f"it has {frames} frames, a mask has one")
+
+    return open_image(path, (FORMATS[path.suffix.lower()],), check=check_one_frame)
 
 
 def read_values(path: Path) -> np.ndarray:

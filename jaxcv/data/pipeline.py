@@ -75,9 +75,10 @@ def _train_batch(step: int, *, source: Source, batch_size: int, seed: int, rows:
     return gather(source, order(step, size=len(source), batch_size=batch_size, seed=seed)[rows])
 
 
-def _eval_batch(step: int, *, source: Source, batch_size: int, rows: Rows) -> dict[str, np.ndarray]:
-    indices = (step * batch_size + np.arange(batch_size))[rows]
-    valid = indices < len(source)
+def _eval_batch(step: int, *, source: Source, batch_size: int, filled: int, rows: Rows) -> dict[str, np.ndarray]:
+    place = np.arange(filled)[rows]
+    indices = step * batch_size + place
+    valid = (indices < len(source)) & (place < batch_size)
     return gather(source, np.minimum(indices, len(source) - 1)) | {"valid": valid.astype(np.float32)}
 
 
@@ -106,17 +107,20 @@ def train_batches(
     return _read_ahead(grain.MapDataset.range(start, sys.maxsize).map(batch), workers, threads)
 
 
-def eval_batches(source: Source, *, batch_size: int, threads: int = THREADS, rows: Rows = ALL) -> Batches:
+def eval_batches(
+    source: Source, *, batch_size: int, filled: int = 0, threads: int = THREADS, rows: Rows = ALL
+) -> Batches:
     """Every example once, in order: ceil(len(source) / batch_size) full batches.
 
-    "valid" float32 (b,) is 1 for an example and 0 for a row that fills up the last batch, a copy of the last example.
-    `rows` as of `train_batches`: every process yields the same number of batches.
+    Each has `filled` rows, if that is more. "valid" float32 (b,) is 1 for an example and 0 for a row that fills up a
+    batch, a copy of another example. `rows` as of `train_batches`: every process yields the same number of batches.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size} must be positive")
     if len(source) == 0:
         raise DataError(f"{source.info.name}: there are no images to evaluate on")
-    batch = functools.partial(_eval_batch, source=source, batch_size=batch_size, rows=rows)
+    filled = max(filled, batch_size)
+    batch = functools.partial(_eval_batch, source=source, batch_size=batch_size, filled=filled, rows=rows)
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(batch), 0, threads)
 
 

@@ -56,7 +56,7 @@ def _inspect_split(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
             contents[_digest(example["image"])] = names[index]
     counted = len(indices)
     labels = getattr(source, "arrays", {}).get("label")
-    if labels is not None and info.classes:
+    if labels is not None and info.classes and not info.palette:  # of masks the pixels are counted
         counts, counted = np.bincount(labels, minlength=len(counts)), size
     report = {"images": size, "read": len(indices), "shape": list(info.shape)}
     report["left_out"] = {why: count for why, count in getattr(source, "left_out", {}).items() if count}

@@ -117,27 +117,10 @@ class Subset:
         self._source, self._indices = source, indices
         identity = fingerprint([source.info.fingerprint, np.asarray(indices, np.int64)])
         self.info = source.info._replace(fingerprint=identity)
-
-    @property
-    def names(self) -> list[str]:
-        names = names_of(self._source)
-        return [names[index] for index in self._indices]
-
-    @property
-    def contents(self) -> list[str]:
-        return self._chosen("contents")
-
-    @property
-    def files(self) -> list:
-        return self._chosen("files")
-
-    @property
-    def left_out(self) -> dict[str, int]:
-        return {**getattr(self._source, "left_out", {}), "beyond data.limit": len(self._source) - len(self)}
-
-    def _chosen(self, name: str) -> list:
-        values = getattr(self._source, name, ())
-        return [values[index] for index in self._indices] if values else []
+        names, contents, files = names_of(source), getattr(source, "contents", ()), getattr(source, "files", ())
+        self.names = [names[index] for index in indices]
+        self.contents, self.files = ([values[index] for index in indices if values] for values in (contents, files))
+        self.left_out = {**getattr(source, "left_out", {}), "beyond data.limit": len(source) - len(indices)}
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -61,7 +61,6 @@ class Model(nn.Module):
         x4 = up(join(x1, x3), self.num_classes, "sequential4")
         x5 = join(x, x4)
         # "SAME" is torch's padding="same": for an even kernel one more row below and one more column to the right
-        init = layers.fan_in_uniform(x5.shape[-1] * self.kernel**2)
-        last = nn.Conv(self.num_classes, (self.kernel,) * 2, kernel_init=init, bias_init=init, name="conv1")
-        x = stages["conv1"] = last(x5)
+        options = {"padding": "SAME", "in_features": x5.shape[-1], "use_bias": True, "name": "conv1"}
+        x = stages["conv1"] = layers.conv(self.num_classes, self.kernel, **options)(x5)
         return x, stages

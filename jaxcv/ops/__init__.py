@@ -6,7 +6,7 @@ if they do not say otherwise. Options are keywords; these mean the same everywhe
     size                         of the result: a side, or (height, width), in pixels
     p                            the probability that the image is changed
     fill                         the value outside the image: a number, or one for each channel
-    area, ratio, sigma, factor   ranges (low, high) with 0 < low <= high
+    area, ratio, sigma, factor   ranges (low, high) with 0 < low <= high; an area is at most 1, the whole image
 
 UserError: an option has an impossible value.
 """

@@ -30,14 +30,15 @@ def _keys(x: jax.Array) -> jax.Array:
     return jnp.where(x < 1.0, near, jnp.where(x < 2.0, far, 0.0))
 
 
-_POSITIVE = Range(0, open="(")
 _KERNELS = {"bilinear": _triangle, "bicubic": _keys}
 
 
-def check_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
-    """(low, high) of the option `name`; UserError unless 0 < low <= high."""
-    if not (isinstance(limits, Sequence) and len(limits) == 2 and _POSITIVE.holds(limits) and limits[0] <= limits[1]):
-        raise UserError(f"{name} must be (low, high) with 0 < low <= high, not {limits}")
+def check_range(name: str, limits: Sequence[float], *, most: float = math.inf) -> tuple[float, float]:
+    """(low, high) of the option `name`; UserError unless 0 < low <= high <= most."""
+    valid = isinstance(limits, Sequence) and len(limits) == 2 and Range(0, most, open="(").holds(limits)
+    if not valid or limits[0] > limits[1]:
+        end = "" if most == math.inf else f" <= {most:g}"
+        raise UserError(f"{name} must be (low, high) with 0 < low <= high{end}, not {limits}")
     low, high = limits
     return low, high
 
@@ -45,7 +46,7 @@ def check_range(name: str, limits: Sequence[float]) -> tuple[float, float]:
 def height_width(size: Size) -> tuple[int, int]:
     """(height, width) in pixels; UserError for one below 1."""
     sides = (size, size) if isinstance(size, int) else size
-    if not (isinstance(sides, Sequence) and len(sides) == 2 and _POSITIVE.holds(sides)):
+    if not (isinstance(sides, Sequence) and len(sides) == 2 and Range(1).holds(sides)):
         raise UserError(f"size must be a side or (height, width), at least 1 pixel, not {size}")
     height, width = sides
     return height, width
@@ -88,7 +89,7 @@ def random_fitting_box(
     key: jax.Array, image: jax.Array, *, area: Sequence[float], ratio: Sequence[float], largest: tuple[int, int]
 ) -> tuple[jax.Array, ...]:
     """As `random_box`, but the sides are from 1 to `largest` pixels, and if no box fits, it has height 0."""
-    (min_area, max_area), (min_ratio, max_ratio) = check_range("area", area), check_range("ratio", ratio)
+    (min_area, max_area), (min_ratio, max_ratio) = check_range("area", area, most=1), check_range("ratio", ratio)
     full_height, full_width = image.shape[:2]
     area_key, ratio_key, top_key, left_key = jax.random.split(key, 4)
     areas = full_height * full_width * jax.random.uniform(area_key, (10,), minval=min_area, maxval=max_area)

@@ -22,6 +22,8 @@ View = Callable[[jax.Array, jax.Array], jax.Array]  # (key, image (h, w, c)) -> 
 
 
 def _without_key(op: Callable) -> Callable:
+    """`op(image, ...)`, in which nothing is random, as an op that takes a key."""
+
     @functools.wraps(op)  # so that `op` shows its options
     def view(key: jax.Array, image: jax.Array, **options) -> jax.Array:
         return op(image, **options)

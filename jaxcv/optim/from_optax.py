@@ -14,13 +14,14 @@ import optax.contrib
 
 from jaxcv.config import call, check_value, nearest, part_names
 from jaxcv.errors import ConfigError
-from jaxcv.ranges import Decay, Finite, NonNegative
+from jaxcv.ranges import Decay, Finite, NonNegative, Positive
 from jaxcv.task import Schedule, Tree
 
 SHAPES = {"convolution": (3, 3, 2, 4), "dense": (4, 3), "bias": (3,)}
 EXAMPLE = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in SHAPES.items()}
 RANGES: dict[str, Any] = dict.fromkeys(("b1", "b2", "b3", "momentum", "decay"), Decay | None) | {
-    "eps": NonNegative
+    "eps": NonNegative,
+    "decay_rate": Positive,
 }  # optax states none
 RATES, LENGTHS = ("init_value", "peak_value"), ("decay_steps", "transition_steps", "warmup_steps")
 
@@ -41,9 +42,8 @@ def optimizer_from_optax(
     alone; for the parameters that it leaves to Adam set its option `adam_weight_decay`. Raises ConfigError for an
     unknown optimiser, and for one that needs more than a schedule, gradients and parameters.
     """
-    function = _find_optimizer(name)
-    for key, value in options.items():
-        check_value(value, RANGES.get(key, Finite if isinstance(value, float) else None), f"config.optim.{name}.{key}")
+    function = find_optimizer(name)
+    _check_ranges(name, options)
     parameters = inspect.signature(function).parameters
     decay_key = next((key for key in ("weight_decay", "weight_decay_rate") if key in parameters), None)
     mask_key = next((key for key in ("mask", "weight_decay_mask") if key in parameters), None)
@@ -74,7 +74,8 @@ def schedule_from_optax(
     give `decay_steps` or `transition_steps`. Raises ConfigError for an unknown schedule, and for one that takes no
     learning rate or no number of steps.
     """
-    function = _find_schedule(name)
+    function = find_schedule(name)
+    _check_ranges(name, options)
     parameters = inspect.signature(function).parameters
     warms_up, peaks = "warmup_steps" in parameters, "peak_value" in parameters
     if warmup_steps and peaks and not warms_up:
@@ -89,6 +90,11 @@ def schedule_from_optax(
     return schedule if warms_up else lambda step: schedule(step - warmup_steps)
 
 
+def _check_ranges(name: str, options: Mapping[str, Any]) -> None:
+    for key, value in options.items():
+        check_value(value, RANGES.get(key, Finite if isinstance(value, float) else None), f"config.optim.{name}.{key}")
+
+
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
     """Raises ConfigError for whatever a function of optax raises."""
@@ -101,7 +107,8 @@ def _refusing(what: str) -> Iterator[None]:
         raise ConfigError(f"{what} optax says {first_line!r}.") from error
 
 
-def _find_optimizer(name: str) -> Callable:
+def find_optimizer(name: str) -> Callable:
+    """The function of optax that is the optimiser `name`. Raises ConfigError if there is none that fits."""
     functions = {**_functions(optax.contrib), **_functions(optax)}
     if name not in functions:
         usable = [other for other, function in functions.items() if not _unfit(other, function)]
@@ -124,7 +131,8 @@ def _unfit(name: str, function: Callable) -> str:
     return "has a random key in its state, which is not saved" if "key" in parameters else ""
 
 
-def _find_schedule(name: str) -> Callable:
+def find_schedule(name: str) -> Callable:
+    """The function of optax that is the schedule `name`. Raises ConfigError if there is none that fits."""
     functions = _functions(optax.schedules)
     function = functions.get(name) or functions.get(f"{name}_schedule")
     if function is None:

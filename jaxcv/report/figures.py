@@ -6,4 +6,4 @@ from jaxcv.report.confusion import confusion_matrix
 from jaxcv.report.curves import compare_runs, curves, schedules
 from jaxcv.report.embedding import draw_features, draw_pca, draw_tsne
 from jaxcv.report.images import image_grid, image_rows, worst_classified
-from jaxcv.report.masks import mask_panels, overlay_panels, paint
+from jaxcv.report.masks import mask_panels, paint

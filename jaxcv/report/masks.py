@@ -1,6 +1,6 @@
 """Masks in the colours of their classes, beside and over their images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,37 +65,45 @@ def mask_panels(
     classes: Sequence[str],
     palette: ArrayLike,
     ignore: int = 255,
+    alpha: float = 1.0,
 ) -> None:
-    """Saves a row for each image: the image, and its masks in the colours of their classes.
+    """Saves a row for each image: the image, and its masks over it in the colours of their classes.
 
     images: uint8 (n, h, w, c), c 1 or 3. masks: title of a column -> ints (n, h, w), e.g. {"truth": ..., "step 500":
-    ...}. names: of the images. palette, ignore: as for `paint`.
+    ...}. names: of the images. palette, ignore, alpha: as for `overlay`; the masks hide the images unless alpha < 1.
     """
-
-    def render(mask: np.ndarray) -> np.ndarray:
-        return paint(mask, palette, ignore=ignore)
-
-    # Shrunk without smoothing, which would mix the colours of classes.
-    _panels(images, path, masks, names, classes, palette, ignore, render, "nearest")
-
-
-def overlay_panels(
-    images: np.ndarray,
-    path: str | Path,
-    *,
-    masks: Mapping[str, np.ndarray],
-    names: Sequence[str],
-    classes: Sequence[str],
-    palette: ArrayLike,
-    ignore: int = 255,
-    alpha: float = 0.5,
-) -> None:
-    """Saves a row for each image: the image, and its masks over it. Arguments as for `mask_panels` and `overlay`."""
-
-    def render(mask: np.ndarray) -> np.ndarray:
-        return overlay(images, mask, palette, ignore=ignore, alpha=alpha)
-
-    _panels(images, path, masks, names, classes, palette, ignore, render, "auto")
+    colours = np.asarray(palette)
+    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names) or not images.size:
+        raise DataError(f"{path} needs uint8 ({len(names)}, h, w, c) images, got {images.dtype} {images.shape}.")
+    for title, mask in masks.items():
+        if mask.shape != images.shape[:3]:
+            raise DataError(f"{path} needs {images.shape[:3]} masks in {title!r}, got {mask.shape}.")
+    if len(colours) != len(classes):
+        raise DataError(f"{path} needs a colour for each of the {len(classes)} classes, got {len(colours)}.")
+    # Masks alone are shrunk without smoothing, which would mix the colours of classes.
+    interpolation = "auto" if alpha < 1 else "nearest"
+    columns = [("image", images, "auto")]
+    for title, mask in masks.items():
+        columns.append((title, overlay(images, mask, palette, ignore=ignore, alpha=alpha), interpolation))
+    patches = _legend(classes, colours, ignore, masks)
+    h, w = images.shape[1:3]
+    height, width = _PANEL * h / max(h, w), _PANEL * w / max(h, w)
+    inches = max(3.5, 0.25 + len(columns) * (width + 0.04))
+    per_line = style.legend_columns([str(patch.get_label()) for patch in patches], inches, style.SMALL)
+    tall = 0.35 + len(names) * (height + 0.04) + 0.15 * -(-len(patches) // per_line)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0, compress=True)
+    with style.drawing(path, inches, tall, layout=layout) as figure:
+        grid = figure.subplots(len(names), len(columns), squeeze=False)
+        for line, (name, panels) in enumerate(zip(names, grid)):
+            for axes, (_, pictures, interpolation) in zip(panels, columns):
+                axes.imshow(np.broadcast_to(pictures[line], (h, w, 3)), interpolation=interpolation)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.spines[:].set(visible=True, color=_EDGE)
+            panels[0].set_ylabel(style.cut(name, height, style.SMALL), fontproperties=style.font(style.SMALL))
+        for axes, (title, _, _) in zip(grid[0], columns):
+            axes.set_title(style.cut(title, width, 8))
+        style.legend_below(figure, patches, per_line)
 
 
 def _borders(mask: np.ndarray) -> np.ndarray:
@@ -125,45 +133,3 @@ def _legend(classes: Sequence[str], colours: np.ndarray, ignore: int, masks: Map
     if any((mask == ignore).any() for mask in masks.values()):
         return [*patches, Patch(label="ignored", **ignored)]
     return patches
-
-
-def _panels(
-    images: np.ndarray,
-    path: str | Path,
-    masks: Mapping[str, np.ndarray],
-    names: Sequence[str],
-    classes: Sequence[str],
-    palette: ArrayLike,
-    ignore: int,
-    render: Callable[[np.ndarray], np.ndarray],
-    interpolation: str,
-) -> None:
-    """A row for each image, with a column for each mask as `render` shows it."""
-    colours = np.asarray(palette)
-    if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(names) or not images.size:
-        raise DataError(f"{path} needs uint8 ({len(names)}, h, w, c) images, got {images.dtype} {images.shape}.")
-    for title, mask in masks.items():
-        if mask.shape != images.shape[:3]:
-            raise DataError(f"{path} needs {images.shape[:3]} masks in {title!r}, got {mask.shape}.")
-    if len(colours) != len(classes):
-        raise DataError(f"{path} needs a colour for each of the {len(classes)} classes, got {len(colours)}.")
-    columns = [("image", images, "auto"), *((title, render(mask), interpolation) for title, mask in masks.items())]
-    patches = _legend(classes, colours, ignore, masks)
-    h, w = images.shape[1:3]
-    height, width = _PANEL * h / max(h, w), _PANEL * w / max(h, w)
-    inches = max(3.5, 0.25 + len(columns) * (width + 0.04))
-    per_line = style.legend_columns([str(patch.get_label()) for patch in patches], inches, style.SMALL)
-    tall = 0.35 + len(names) * (height + 0.04) + 0.15 * -(-len(patches) // per_line)
-    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0, compress=True)
-    with style.drawing(path, inches, tall, layout=layout) as figure:
-        grid = figure.subplots(len(names), len(columns), squeeze=False)
-        for line, (name, panels) in enumerate(zip(names, grid)):
-            for axes, (_, pictures, interpolation) in zip(panels, columns):
-                axes.imshow(np.broadcast_to(pictures[line], (h, w, 3)), interpolation=interpolation)
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.spines[:].set(visible=True, color=_EDGE)
-            panels[0].set_ylabel(style.cut(name, height, style.SMALL), fontproperties=style.font(style.SMALL))
-        for axes, (title, _, _) in zip(grid[0], columns):
-            axes.set_title(style.cut(title, width, 8))
-        style.legend_below(figure, patches, per_line)

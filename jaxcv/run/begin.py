@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from jaxcv.data.report import inspect, lines
 from jaxcv.experiment import Experiment
-from jaxcv.mesh import put
+from jaxcv.mesh import local_rows, put
 from jaxcv.models.weights import check_rows, summarize
 from jaxcv.optim.parameters import digest, matches
 from jaxcv.prng import stream
@@ -37,14 +37,12 @@ def named_weights(run: Run) -> Tree | None:
 
 
 def begin(run: Run, weights: Tree | None) -> TrainState:
-    """The state at step 0. Writes config and manifest, and plots the first views and the schedules."""
+    """The state at step 0. Writes config and manifest."""
     experiment = run.experiment
     if is_first():
         report = data_report(experiment)
         print("\n".join(lines(report)))
-    with experiment.data.open_batches(start=0) as batches:
-        batch = next(batches)
-    state = experiment.compiled.init(put(experiment.mesh, batch), weights)
+    state = initial_state(experiment, weights)
     if scratch := "" if weights else from_scratch(run.config):
         print(f"This run begins {scratch}.")
     if frozen := frozen_digest(run.experiment, state):
@@ -53,8 +51,14 @@ def begin(run: Run, weights: Tree | None) -> TrainState:
         run.folder.write_config(json.loads(run.config.to_json()))
         facts = {"notes": notes(run), "frozen_sha256": frozen, "from_scratch": scratch, "data_report": report}
         run.folder.write_manifest({**describe(experiment, run.folder), **facts})
-        _plot_start(run, batch)
     return state
+
+
+def initial_state(experiment: Experiment, weights: Tree | None) -> TrainState:
+    """The state at step 0: the seed's, with `weights` where they are given."""
+    rows = len(local_rows(experiment.mesh, experiment.settings.train.batch_size))
+    batch = {name: np.zeros((rows, *x.shape[1:]), x.dtype) for name, x in experiment.compiled.batch.items()}
+    return experiment.compiled.init(put(experiment.mesh, batch), weights)  # of a batch, only the shapes matter
 
 
 def data_report(experiment: Experiment) -> dict:
@@ -124,9 +128,10 @@ def augmented(experiment: Experiment, step: int, batch: dict) -> dict[str, np.nd
     return images | ({"augmented mask": views["mask"]} if info.palette and "mask" in views else {})
 
 
-def _plot_start(run: Run, batch: dict) -> None:
+def plot_start(run: Run) -> None:
     """Plots what the network sees in the first step, and the schedules."""
-    batch = {name: value[:8] for name, value in batch.items()}
+    with run.experiment.data.open_batches(start=0) as batches:
+        batch = {name: value[:8] for name, value in next(batches).items()}
     figures.image_rows(pictures(run.experiment, batch, steps=1), run.folder.figures / "views.png")
     step = jnp.arange(run.experiment.data.total_steps + 1)
     curves = {name: (step, jax.vmap(schedule)(step)) for name, schedule in run.experiment.schedules.items()}

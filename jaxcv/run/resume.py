@@ -81,7 +81,9 @@ def resumed_log(run: Run, step: int | None) -> Log:
 def made_with(manifest: Mapping) -> dict:
     """The code, libraries and machine of a manifest, on which the last bits of the results depend."""
     machine = manifest.get("machine", {})
-    software = {**manifest.get("versions", {}), "git": manifest.get("git") or {}}
+    git = manifest.get("git") or {"commit": "unknown", "dirty": False}
+    commit = f"{git['commit']}{' with uncommitted changes' if git['dirty'] else ''}"
+    software = {**manifest.get("versions", {}), "commit": commit}
     return software | {name: machine[name] for name in ("cpu", "cores", "devices") if name in machine}
 
 

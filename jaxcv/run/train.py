@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import partial
 
 import jax
 from jax.sharding import Mesh
@@ -15,7 +16,7 @@ from jaxcv.errors import ConfigError, DataError, UserError
 from jaxcv.experiment import Experiment, build
 from jaxcv.mesh import put
 from jaxcv.report.progress import Progress
-from jaxcv.run.begin import begin, identity_of, named_weights, notes
+from jaxcv.run.begin import begin, identity_of, initial_state, named_weights, notes, plot_start
 from jaxcv.run.evaluate import Evaluation, make_evaluation
 from jaxcv.run.finish import draw_curves, finish
 from jaxcv.run.monitor import Monitor
@@ -111,22 +112,29 @@ def _go(run: Run) -> dict[str, float]:
         accept()
         if not run.override:  # which would have told other data
             print("The data are unchanged since this run began.")
+    elif run.folder.metrics.exists():
+        print(f"{run.folder} has a log, but no checkpoint: the run starts from step 0.")
     if is_first():
         run.folder.truncate(step)
     checkpoints.check_space(abstract, saves=1 if step else KEPT + 1)
+    untrained = None
     if state is None:
-        state = begin(run, named_weights(run))
+        weights = named_weights(run)
+        state, untrained = begin(run, weights), partial(initial_state, run.experiment, weights)
     print(f"Workdir: {run.folder}")
     evaluation = make_evaluation(run.experiment, run.should_stop)
     with resumed_log(run, step) if is_first() else no_log() as log:
-        state = _train(run, log, evaluation, state)
+        state = _train(run, log, evaluation, state, untrained)
     return finish(run, evaluation, state)
 
 
-def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> TrainState:
+def _train(
+    run: Run, log: Log, evaluation: Evaluation, state: TrainState, untrained: Callable[[], TrainState] | None
+) -> TrainState:
     """Trains to the last step, or until it runs out of patience. Returns the state, which is saved.
 
-    Raises Stopped when the run should stop, once the step is saved.
+    untrained: makes the state at step 0 once more, if the run begins now: it is evaluated after the first step, which
+    need not wait for that. Raises Stopped when the run should stop, once the step is saved.
     """
     experiment, checkpoints, start = run.experiment, run.checkpoints, int(state.step)
     plan = make_plan(experiment)
@@ -137,7 +145,8 @@ def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> Tra
         monitor, evaluations = Monitor(run, log, progress), Evaluations(run, log, plan, evaluation, progress)
         if start:
             progress.say(f"Resumed at step {start} of {plan.total_steps}.")
-        evaluations.catch_up(start, state)
+        if not untrained:
+            evaluations.catch_up(start, state)
         batches = read_ahead(host_batches, experiment.mesh)
         previous: tuple[int, dict | None] = (start, None)
         for step in range(start + 1, plan.total_steps + 1):
@@ -146,6 +155,10 @@ def _train(run: Run, log: Log, evaluation: Evaluation, state: TrainState) -> Tra
             batch = monitor.next_batch(batches)
             with jax.transfer_guard("disallow"), progress.paused("compiling") if step == start + 1 else nullcontext():
                 state, metrics = experiment.compiled.update(state, batch)
+            if untrained and step == 1:
+                evaluations.evaluate(0, untrained())
+                if is_first():
+                    plot_start(run)
             monitor.read(*previous)  # the last step's metrics, while this step is computed
             previous = step, metrics
             checkpoints.poll()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jaxcv
 from jaxcv.config import HARMLESS, flatten
+from jaxcv.machine import cpu
 from jaxcv.store.files import json_digest
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -29,7 +30,7 @@ def manifest(*, seed: int, data: Mapping, devices: Sequence[str], workdir: str |
         "machine": {
             "hostname": platform.node(),
             "platform": platform.platform(),
-            "cpu": _cpu(),
+            "cpu": cpu(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "devices": list(devices),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -98,12 +99,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

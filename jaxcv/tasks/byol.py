@@ -6,7 +6,6 @@ model_state  = {"batch_stats": the online network's, "target": {"params", "batch
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -22,8 +21,7 @@ from jaxcv.predict import write_features
 from jaxcv.prng import streams
 from jaxcv.ranges import PositiveCount, Share
 from jaxcv.report import figures
-from jaxcv.report.results import Results
-from jaxcv.task import Augment, Batch, Metrics, Predict, Schedule, Setup, Task, Tree
+from jaxcv.task import Augment, Batch, Metrics, Predict, Schedule, Setup, Task, Tree, get_variables
 from jaxcv.tasks.network import make_prepare, upcast
 
 SPREAD_FLOOR = 0.1  # training has collapsed when feature_std of the online projections is below this (1: even spread)
@@ -146,7 +144,7 @@ def make(
         set_network=set_network,
         schedules={"tau": decay},
         diagnose=diagnose,
-        draw=draw,
+        draw=figures.draw_features,
         write=write_features,
     )
 
@@ -165,8 +163,7 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Predict:
     prepare = make_prepare(info, crop=crop)
 
     def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict[str, jax.Array]:
-        variables = {"params": params["backbone"], "batch_stats": model_state["batch_stats"].get("backbone", {})}
-        feature, _ = model.apply(variables, prepare(image), train=False)
+        feature, _ = model.apply(get_network(params, model_state), prepare(image), train=False)
         return {"feature": upcast(feature)}
 
     return predict
@@ -174,8 +171,7 @@ def make_predict(model: nn.Module, info: Any, *, crop: int = 0) -> Predict:
 
 def get_network(params: Tree, model_state: Tree) -> dict[str, Tree]:
     """The variables of the online backbone: what a run exports, and other runs begin with."""
-    stats = model_state["batch_stats"].get("backbone")
-    return {"params": params["backbone"], **({"batch_stats": stats} if stats else {})}
+    return get_variables(params["backbone"], {"batch_stats": model_state["batch_stats"].get("backbone")})
 
 
 def set_network(params: Tree, model_state: Tree, variables: Mapping[str, Tree]) -> tuple[Tree, Tree]:
@@ -194,11 +190,6 @@ def diagnose(values: Mapping[str, float]) -> str:
         f"BYOL has collapsed: the projections' feature_std is {values['feature_std']:.3g}, below {SPREAD_FLOOR} "
         f"(1 is even spread), effective rank {values['effective_rank']:.1f}."
     )
-
-
-def draw(results: Results, folder: Path) -> None:
-    """PCA and t-SNE of the examples' features at each step."""
-    figures.draw_features(results, folder)
 
 
 def _without_predictor(params: Mapping) -> dict:

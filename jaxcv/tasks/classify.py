@@ -23,7 +23,7 @@ from jaxcv.ranges import Decay
 from jaxcv.report import figures
 from jaxcv.report.results import Results
 from jaxcv.task import Augment, Batch, Metrics, Predict, Setup, Task, Tree
-from jaxcv.tasks.network import check_outputs, forward, make_init, make_normalize, make_prepare
+from jaxcv.tasks.network import check_outputs, forward, make_init, make_normalize, make_prepare, upcast
 
 
 def make(setup: Setup, *, loss: Literal["softmax", "sigmoid"] = "softmax", label_smoothing: Decay = 0.0) -> Task:
@@ -130,5 +130,5 @@ def _stage(name: str, stages: list[str]) -> str:
 def _probability(logits: jax.Array, loss: str, classes: int) -> jax.Array:
     if loss == "softmax":
         return jax.nn.softmax(logits)[:, :classes]
-    p = jax.nn.sigmoid(logits)
-    return jnp.concatenate([1 - p, p], -1) if logits.shape[-1] == 1 else p
+    p = jax.nn.sigmoid(upcast(logits))
+    return jnp.concatenate([1 - p, p], -1) if logits.shape[-1] < classes else p  # the second of two classes

@@ -28,7 +28,7 @@ def make(setup: Setup) -> Task:
     classes = len(setup.info.classes)
     model = setup.make_model(classes)
     augment = make_views({"image": make_view("augment", **setup.augment)}, mean=setup.info.mean, std=setup.info.std)
-    classify = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss="sigmoid")
+    predict = make_predict(model, setup.info, crop=setup.crop, stage=setup.stage, loss="sigmoid")
 
     def per_example(logits: jax.Array, labels: jax.Array) -> jax.Array:
         return losses.sigmoid_cross_entropy(upcast(logits), labels.astype(jnp.float32)) / classes
@@ -41,10 +41,6 @@ def make(setup: Setup) -> Task:
         check_outputs(logits, classes)
         hit = (logits > 0) == (batch["labels"] > 0)
         return per_example(logits, batch["labels"]).mean(), (model_state, {"label_accuracy": hit.mean()})
-
-    def predict(params: Tree, model_state: Tree, image: jax.Array) -> dict[str, jax.Array]:
-        prediction = classify(params, model_state, image)
-        return {**prediction, "probability": jax.nn.sigmoid(upcast(prediction["logits"]))}
 
     def measure(params: Tree, model_state: Tree, batch: Batch) -> Metrics:
         logits, labels = predict(params, model_state, batch["image"])["logits"], batch["labels"]

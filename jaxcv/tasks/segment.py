@@ -113,6 +113,8 @@ def make_task(
 ) -> Task:
     """The task of `make` on images that `augment` prepares in training and `prepare` in evaluation."""
     classes = len(setup.info.classes)
+    if classes < 2:
+        raise ConfigError(f"{setup.info.name} has {classes} class; segmentation needs two, such as ground and object.")
     model = setup.make_model(classes)
 
     def loss(params: Tree, model_state: Tree, batch: Batch, key: jax.Array) -> tuple:
@@ -186,7 +188,7 @@ def draw(results: Results, folder: Path) -> None:
     images, names = results.batch["image"][:_MOST], results.names[:_MOST]
     looks = {"classes": info.classes, "palette": info.palette, "ignore": info.ignore}
     figures.mask_panels(images, folder / "masks.png", masks=truth | predictions, names=names, **looks)
-    figures.overlay_panels(images, folder / "overlays.png", masks=truth | last, names=names, **looks)
+    figures.mask_panels(images, folder / "overlays.png", masks=truth | last, names=names, alpha=0.5, **looks)
 
 
 def _check_size(mask: jax.Array, logits: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from jaxcv.config import HARMLESS, origin
+from jaxcv.config import HARMLESS, flatten, origin
 from jaxcv.errors import ConfigError, UserError, describe
 from jaxcv.store import manifest
 from jaxcv.store.folder import Folder
@@ -69,12 +69,9 @@ def run(
 
 
 def load_config(args: Namespace) -> ConfigDict:
-    """The config of the command line, locked. Must be called before jax uses a device, as it may set $XLA_FLAGS."""
+    """The config of the command line, locked."""
     config = configs.load_config(_config_name(args))
     configs.override(config, args.overrides)
-    if config.get("deterministic", False):
-        # On a GPU: no kernels that sum in a random order or are chosen by their speed.
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     return config
 
 
@@ -102,7 +99,8 @@ def workdir(args: Namespace) -> Path:
 def quiet() -> None:
     """Silences what libraries log about errors that they also raise. When one array of a checkpoint fails, orbax closes
     the event loop of the others, which then complain too."""
-    faulthandler.enable()  # shows where a library crashed
+    if sys.__stderr__ is not None:  # a notebook's sys.stderr is no file, and a program without a console has none
+        faulthandler.enable(sys.__stderr__)  # shows where a library crashed
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)
     getLogger("asyncio").setLevel(CRITICAL)
@@ -140,7 +138,7 @@ def _help(parser: ArgumentParser, args: Namespace) -> str:
     if getattr(args, "config", None):
         doc, variants = configs.describe(args.config)
         config = load_config(args)
-        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.items(config)]
+        values = [f"  --config.{key}={_quoted(str(value))}" for key, value in flatten(config.to_dict()).items()]
         more = [f"  --config.{key}={_quoted(str(value))}" for key, value in configs.more_options(config)]
         parser.description = f"{doc}\n\nvariants:\n{table(variants)}" if variants else doc
         parser.epilog = "\n".join(

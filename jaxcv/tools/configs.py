@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from ml_collections.config_dict import placeholder
 
-from jaxcv.config import TYPES, flatten, nearest
+from jaxcv.config import TYPES, flatten, nearest, value_of
 from jaxcv.errors import ConfigError
 
 FOLDER = Path(str(files("jaxcv.configs")))  # configs/ of a checkout
@@ -53,7 +53,7 @@ def override(config: ConfigDict, overrides: Sequence[tuple[str, str | None]]) ->
     _add_options(config, {key: f"--config.{key}" for key, _ in overrides})
     for key, text in overrides:
         flag = f"--config.{key}"
-        old = _get(config, key)
+        old = value_of(config, key)
         if text is None and not isinstance(old, bool):
             raise ConfigError(f"{flag} needs a value, as in {flag}={old}.")
         argument, flag_values = f"{flag}={'True' if text is None else text}", flags.FlagValues()
@@ -105,22 +105,13 @@ def describe(name: str) -> tuple[str, dict[str, str]]:
     return (module["__doc__"] or file).strip(), {variant: doc.partition("\n")[0] for variant, doc in docs.items()}
 
 
-def items(group: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """("optim.lr", 0.1), ... for all values of a config."""
-    for name, value in group.items():
-        if isinstance(value, ConfigDict) and len(value):
-            yield from items(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value.to_dict() if isinstance(value, ConfigDict) else value
-
-
 def more_options(config: ConfigDict) -> Iterator[tuple[str, Any]]:
     """("data.test_folder", "val"), ... of the options that the config does not spell out, and their defaults."""
     from jaxcv.tools.options import REQUIRED, part_options  # loads jax
 
-    keys = dict(items(config))
+    spelled = flatten(config.to_dict())
     for key, (default, kind) in part_options(config).items():
-        if key not in keys and "name" not in key.split("."):
+        if key not in spelled and "name" not in key.split("."):
             yield key, kind.__name__ if default is REQUIRED else default
 
 
@@ -163,25 +154,16 @@ def _guarded(file: str, path: Path, function: Callable[[], Any]) -> Any:
         raise ConfigError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _get(config: ConfigDict, key: str) -> Any:
-    """The value of `key` ("optim.lr"). Raises KeyError if there is none."""
-    value: Any = config
-    for name in key.split("."):
-        if not isinstance(value, ConfigDict) or name not in value:
-            raise KeyError(name)
-        value = value[name]
-    return value
-
-
 def _misfit(config: ConfigDict, key: str, written: str) -> ConfigError:
     """The error of a value of the wrong type. written: key and value as the user has written them."""
     group, _, name = key.rpartition(".")
-    place = _get(config, group) if group else config
+    place = value_of(config, group) if group else config
     if isinstance(place[name], ConfigDict):
         first = next((each for each, value in place[name].items() if not isinstance(value, ConfigDict)), "KEY")
         return ConfigError(f"{written}: config.{key} is a group of keys; set them one by one, as in {key}.{first}.")
     kind = TYPES.get(place.get_type(name), "a tuple, such as ('a', 'b')")
-    return ConfigError(f"{written} must be {kind}; it is {place[name]!r} now.")
+    now = "" if place[name] is None else f"; it is {place[name]!r} now"
+    return ConfigError(f"{written} must be {kind}{now}.")
 
 
 def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
@@ -191,13 +173,13 @@ def _add_options(config: ConfigDict, keys: Mapping[str, str]) -> None:
     """
     for key, written in keys.items():
         with suppress(KeyError):
-            _get(config, key)
+            value_of(config, key)
             continue
         from jaxcv.tools.options import REQUIRED, part_options  # loads jax
 
         options, (group, _, name) = part_options(config), key.rpartition(".")
         if key not in options:
-            known = [tuple(other.split(".")) for other in (*options, *dict(items(config)))]
+            known = [tuple(other.split(".")) for other in (*options, *flatten(config.to_dict()))]
             raise ConfigError(f"unknown config key {written}: {_suggestion(tuple(key.split('.')), known)}")
         default, kind = options[key]
         with config.unlocked():

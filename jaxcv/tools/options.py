@@ -2,17 +2,19 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
-import optax
-import optax.contrib
 from ml_collections import ConfigDict
 
 from jaxcv.config import load_part, part_names
+from jaxcv.errors import ConfigError
+from jaxcv.optim.from_optax import RATES, find_optimizer, find_schedule
 from jaxcv.settings import Eval, General, Optim, Reading, Train
 
 REQUIRED = inspect.Parameter.empty
-GIVEN = ("parent", "name", "learning_rate", "mask")  # by flax, and by jaxcv to the optimisers of optax
+GIVEN = ("parent", "name", "learning_rate", "mask", *RATES)  # by flax, and by jaxcv to functions of optax
 
 
 def part_options(config: ConfigDict) -> dict[str, tuple[Any, type]]:
@@ -23,7 +25,7 @@ def part_options(config: ConfigDict) -> dict[str, tuple[Any, type]]:
     found = {}
     for group, function in _functions(config):
         for name, parameter in inspect.signature(function).parameters.items():
-            whole = inspect.isclass(function) or function.__module__.startswith("optax")
+            whole = inspect.isclass(function) or not function.__module__.startswith("jaxcv.")
             if (whole or parameter.kind is parameter.KEYWORD_ONLY) and name not in GIVEN:
                 found[f"{group}.{name}" if group else name] = (parameter.default, _type(parameter))
                 if group == f"optim.{config.optim.get('schedule')}" and name.endswith("_steps"):
@@ -39,11 +41,13 @@ def _functions(config: ConfigDict) -> Iterator[tuple[str, Callable]]:
         group = {"models": "model", "tasks": "task"}.get(package, package)
         if "name" in config.get(group, {}):
             yield group, getattr(load_part(package, config[group].name, public, group=group), public)
-    for public, name in (("optimizer", config.optim.get("name")), ("schedule", config.optim.get("schedule"))):
+    for public, key, find in (("optimizer", "name", find_optimizer), ("schedule", "schedule", find_schedule)):
+        name = config.optim.get(key, "")
         if name in part_names("optim", public):
             yield f"optim.{name}", getattr(load_part("optim", name, public, group="optim"), public)
-        elif function := getattr(optax, str(name), getattr(optax.contrib, str(name), None)):
-            yield f"optim.{name}", function
+        else:
+            with suppress(ConfigError):  # the run will say what is wrong with the name
+                yield f"optim.{name}", find(name)
     for name in config.get("evals", {}).get("names", ()):
         yield f"evals.{name}", load_part("evals", name, "make", group="evals").make
 
@@ -55,5 +59,6 @@ def _type(parameter: inspect.Parameter) -> type:
     hint = parameter.annotation
     for _ in range(3):  # Annotated[float, ...] | None, at most
         if get_origin(hint) is not None:
-            hint = get_args(hint)[0] if get_origin(hint) is Annotated or type(None) in get_args(hint) else tuple
+            args = get_args(hint)
+            hint = float if float in args else args[0] if get_origin(hint) is Annotated or NoneType in args else tuple
     return hint if isinstance(hint, type) and hint is not REQUIRED else str

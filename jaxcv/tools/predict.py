@@ -10,6 +10,7 @@ from jaxcv.mesh import make_mesh, put, replicated
 from jaxcv.predict import Trained
 from jaxcv.run.pretrained import read_config, read_info, read_state, read_task
 from jaxcv.store.folder import Folder
+from jaxcv.xla import prepare
 
 
 def load_run(workdir: str | Path) -> Trained:
@@ -17,8 +18,10 @@ def load_run(workdir: str | Path) -> Trained:
 
     Raises UserError if there is no run, or its task has no `predict`.
     """
-    folder, mesh = Folder(workdir), make_mesh()
+    folder = Folder(workdir)
     config, task = read_config(folder), read_task(folder)
+    prepare(deterministic=config.get("deterministic", False), cache=config.get("compilation_cache", True))
+    mesh = make_mesh()
     if task.predict is None:
         raise UserError(f"the run in {folder} predicts nothing: its task has no `predict`.")
     result = folder.read_result()
