@@ -129,7 +129,7 @@ class Folder:
         except DataError as error:
             print(f"{error} It is evaluated anew.")
             result = None
-        if result is None or result["reported_step"] not in self.example_steps():
+        if result is None or result.get("reported_step", step) not in self.example_steps():
             for file in (self.result, self.result_arrays):
                 file.unlink(missing_ok=True)
 
